@@ -1,0 +1,397 @@
+"""Attention that also reports how much weight each query puts on each segment of the keys.
+
+    from vkit.kernels.attention import attention_rows, segment_attention
+
+    out, lse, mass = segment_attention(query, key, value, segment_ids, num_segments=3)
+    maps = attention_rows(query, key, lse, rows=torch.tensor([40, 41]))
+
+With s_ij the (soft-capped) score of query i and key j among the keys that i may see,
+
+    P_ij    = exp(s_ij - lse_i)                 lse_i = log sum_j exp(s_ij)
+    out_i   = sum_j P_ij v_j
+    mass_is = sum_{j in segment s} P_ij         so sum_s mass_is = 1 where every key is in a segment
+
+The softmax needs the row sums of P anyway; a tile of keys that lies in one segment adds its row sum to that
+segment, so the masses cost almost nothing and no (Tq, Tk) tensor is ever made. Backward is that of flash
+attention with one more term: dP_ij gets dmass_i[segment(j)].
+
+The device of the tensors chooses the code: Triton on a GPU, C++ on the CPU (where the extension was built),
+and blocks of plain PyTorch everywhere else. `attention_implementation` says which.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import attention_blocked
+from ._extension import load_extension
+
+HEAD_SIZE_LIMIT = 256
+
+
+def segment_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segment_ids: Tensor,
+    num_segments: int,
+    *,
+    causal: bool = True,
+    mask: Tensor | None = None,
+    key_mask: Tensor | None = None,
+    window: int | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Exact attention together with the softmax weight that each query puts on each segment of the keys.
+
+    Args:
+        query: (B, Hq, Tq, D), float32, float16, bfloat16 (or float64, in plain PyTorch). D <= 256.
+        key: (B, Hkv, Tk, D); Hkv divides Hq (grouped heads), Tq <= Tk: the last query stands at the last key.
+        value: (B, Hkv, Tk, D).
+        segment_ids: (B, Tk) integers in -1..num_segments-1. Keys in -1 take part in the softmax and are not
+            reported.
+        num_segments: S, how many masses to report; at least 1.
+        causal: a query sees no key after its own position.
+        mask: boolean, broadcastable to (B, Hq, Tq, Tk), True where a query sees a key; for whatever
+            ``causal`` does not say. Both must allow a key.
+        key_mask: (B, Tk) boolean, False for keys that nobody sees (padding).
+        window: a query sees only the last ``window`` keys, its own among them. Needs ``causal``.
+        softcap: scores become ``softcap * tanh(score / softcap)`` (Gemma 2).
+        scale: factor on the scores; 1 / sqrt(D) when left out.
+
+    Returns:
+        out: as query.
+        lse: (B, Hq, Tq) float32, natural logarithm of the softmax's denominator; -inf for a query that sees
+            no key.
+        mass: (B, Hq, Tq, S) float32. A query that sees no key has zeros in out and mass.
+
+    All three are differentiable with respect to query, key and value.
+
+    Raises:
+        ValueError: a shape, dtype, device or segment id does not fit; the message names it.
+
+    >>> q, k, v = torch.randn(3, 1, 2, 6, 64).unbind()
+    >>> out, lse, mass = segment_attention(q, k, v, torch.tensor([[0, 0, 0, 1, 1, 1]]), 2)
+    >>> out.shape, mass.shape
+    (torch.Size([1, 2, 6, 64]), torch.Size([1, 2, 6, 2]))
+    >>> mass[0, 0, 0].tolist()  # causal: the first query sees only itself, in segment 0
+    [1.0, 0.0]
+    """
+    _check_query_key(query, key)
+    if value.shape != key.shape or value.dtype != key.dtype or value.device != key.device:
+        raise ValueError(f"value must be as key, {_describe(key)}; got {_describe(value)}")
+    _check_visibility(query, key, causal, mask, key_mask, window, softcap)
+    segment_ids = _check_segments(segment_ids, num_segments, key)
+    scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
+    return torch.ops.vkit.segment_attention(
+        query, key, value, segment_ids, num_segments, causal, mask, key_mask, window, softcap, scale
+    )
+
+
+def attention_rows(
+    query: Tensor,
+    key: Tensor,
+    lse: Tensor,
+    rows: Tensor,
+    *,
+    causal: bool = True,
+    mask: Tensor | None = None,
+    key_mask: Tensor | None = None,
+    window: int | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Chosen rows of the attention matrix, averaged over the heads, without the matrix.
+
+    Args:
+        query, key, causal, mask, key_mask, window, softcap, scale: as given to `segment_attention`.
+        lse: (B, Hq, Tq) float32, as `segment_attention` returned it.
+        rows: (R,) or (B, R) integers, which queries; -1 stands for no row (a batch with fewer rows in some
+            items) and adds nothing.
+        out: (B, R, Tk) float32 to add to, so that layers accumulate into one map; zeros when left out.
+
+    Returns:
+        (B, R, Tk) float32, ``out`` plus the mean over heads of P at those rows. Not differentiable.
+
+    Raises:
+        ValueError: a shape, dtype, device or row does not fit; the message names it.
+
+    >>> q, k, v = torch.randn(3, 1, 2, 6, 64).unbind()
+    >>> _, lse, _ = segment_attention(q, k, v, torch.zeros(1, 6, dtype=torch.int32), 1)
+    >>> attention_rows(q, k, lse, torch.tensor([5])).sum().round(decimals=4).item()
+    1.0
+    """
+    _check_query_key(query, key)
+    _check_visibility(query, key, causal, mask, key_mask, window, softcap)
+    batch, heads, query_length, _ = query.shape
+    if lse.shape != (batch, heads, query_length) or lse.device != query.device:
+        raise ValueError(
+            f"lse must be the one that segment_attention returned, ({batch}, {heads}, {query_length}) on "
+            f"{query.device}; got {_describe(lse)}"
+        )
+    rows = _check_rows(rows, query)
+    shape = (batch, rows.shape[1], key.shape[2])
+    if out is None:
+        precision = torch.float64 if query.dtype == torch.float64 else torch.float32
+        out = torch.zeros(shape, dtype=precision, device=query.device)
+    elif out.shape != shape or out.device != query.device or not out.is_floating_point():
+        raise ValueError(f"out must be {shape} float32 on {query.device}; got {_describe(out)}")
+    scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
+    torch.ops.vkit.attention_rows_(
+        query.detach(), key.detach(), lse.detach(), rows, out, causal, mask, key_mask, window, softcap, scale
+    )
+    return out
+
+
+def attention_implementation(device: torch.device | str, dtype: torch.dtype) -> str:
+    """Which code runs for tensors of this device and dtype: ``triton``, ``cpp`` or ``pytorch``.
+
+    >>> attention_implementation("cpu", torch.float64)
+    'pytorch'
+    """
+    device = torch.device(device)
+    if device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16):
+        return "triton"
+    if device.type == "cpu" and dtype in (torch.float32, torch.bfloat16) and load_extension() is None:
+        return "cpp"
+    return "pytorch"
+
+
+# Validation ---------------------------------------------------------------------------------------------
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
+
+
+def _check_query_key(query: Tensor, key: Tensor) -> None:
+    if query.dim() != 4 or key.dim() != 4:
+        raise ValueError(f"query and key must be (B, H, T, D); got {_describe(query)} and {_describe(key)}")
+    if query.dtype != key.dtype or query.device != key.device or not query.is_floating_point():
+        raise ValueError(
+            f"query and key must share a floating dtype and device; got {_describe(query)} and {_describe(key)}"
+        )
+    batch, heads, query_length, head_size = query.shape
+    key_batch, key_heads, key_length, key_size = key.shape
+    if key_batch != batch or key_size != head_size:
+        raise ValueError(
+            f"query and key must share batch and head size; got {_describe(query)} and {_describe(key)}"
+        )
+    if not 1 <= head_size <= HEAD_SIZE_LIMIT:
+        raise ValueError(f"the head size must be in 1..{HEAD_SIZE_LIMIT}; got {head_size}")
+    if key_heads == 0 or heads % key_heads:
+        raise ValueError(f"the {key_heads} key heads must divide the {heads} query heads")
+    if query_length > key_length:
+        raise ValueError(f"there are more queries ({query_length}) than keys ({key_length})")
+
+
+def _check_visibility(
+    query: Tensor,
+    key: Tensor,
+    causal: bool,
+    mask: Tensor | None,
+    key_mask: Tensor | None,
+    window: int | None,
+    softcap: float | None,
+) -> None:
+    batch, heads, query_length, _ = query.shape
+    key_length = key.shape[2]
+    if mask is not None:
+        full = (batch, heads, query_length, key_length)
+        fits = mask.dim() == 4 and all(
+            size in (1, whole) for size, whole in zip(mask.shape, full, strict=True)
+        )
+        if mask.dtype != torch.bool or mask.device != query.device or not fits:
+            raise ValueError(
+                f"mask must be boolean and broadcast to {full} on {query.device}; got {_describe(mask)}"
+            )
+    if key_mask is not None and (
+        key_mask.shape != (batch, key_length)
+        or key_mask.dtype != torch.bool
+        or key_mask.device != query.device
+    ):
+        raise ValueError(
+            f"key_mask must be boolean ({batch}, {key_length}) on {query.device}; got {_describe(key_mask)}"
+        )
+    if window is not None and (window < 1 or not causal):
+        raise ValueError(
+            f"window must be at least 1 and needs causal=True; got window={window}, causal={causal}"
+        )
+    if softcap is not None and not (softcap > 0 and math.isfinite(softcap)):
+        raise ValueError(f"softcap must be a positive number; got {softcap}")
+
+
+def _check_segments(segment_ids: Tensor, num_segments: int, key: Tensor) -> Tensor:
+    """Check the ids once per tensor: looking at the values waits for the GPU, so the result is remembered."""
+    expected = (key.shape[0], key.shape[2])
+    if segment_ids.shape != expected or segment_ids.is_floating_point() or segment_ids.device != key.device:
+        raise ValueError(
+            f"segment_ids must be integers {expected} on {key.device}; got {_describe(segment_ids)}"
+        )
+    if num_segments < 1:
+        raise ValueError(f"num_segments must be at least 1; got {num_segments}")
+    if not torch.compiler.is_compiling() and segment_ids.numel():
+        state = (segment_ids._version, num_segments)
+        if getattr(segment_ids, "_vkit_checked", None) != state:
+            lowest, highest = (int(x) for x in segment_ids.aminmax())
+            if lowest < -1 or highest >= num_segments:
+                raise ValueError(
+                    f"segment_ids must lie in -1..{num_segments - 1} (num_segments={num_segments}); "
+                    f"got {lowest}..{highest}"
+                )
+            segment_ids._vkit_checked = state  # type: ignore[attr-defined]
+    return segment_ids.to(torch.int32).contiguous()
+
+
+def _check_rows(rows: Tensor, query: Tensor) -> Tensor:
+    batch, _, query_length, _ = query.shape
+    if rows.dim() == 1:
+        rows = rows.expand(batch, -1)
+    if rows.dim() != 2 or rows.shape[0] != batch or rows.is_floating_point() or rows.device != query.device:
+        raise ValueError(
+            f"rows must be integers (R,) or ({batch}, R) on {query.device}; got {_describe(rows)}"
+        )
+    if not torch.compiler.is_compiling() and rows.device.type == "cpu" and rows.numel():
+        lowest, highest = (int(x) for x in rows.aminmax())
+        if lowest < -1 or highest >= query_length:
+            raise ValueError(f"rows must lie in -1..{query_length - 1}; got {lowest}..{highest}")
+    return rows.to(torch.int32).contiguous()
+
+
+# The custom ops -----------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op("vkit::segment_attention", mutates_args=())
+def _segment_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segment_ids: Tensor,
+    num_segments: int,
+    causal: bool,
+    mask: Tensor | None,
+    key_mask: Tensor | None,
+    window: int | None,
+    softcap: float | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    options: dict[str, Any] = dict(
+        causal=causal, mask=mask, key_mask=key_mask, window=window, softcap=softcap, scale=scale
+    )
+    implementation = attention_implementation(query.device, query.dtype)
+    if implementation == "triton":
+        from . import attention_triton
+
+        return attention_triton.segment_attention(query, key, value, segment_ids, num_segments, **options)
+    if implementation == "cpp":
+        return torch.ops.vkit_cpp.segment_attention(
+            query, key, value, segment_ids, num_segments, causal, mask, key_mask, window, softcap, scale
+        )
+    return attention_blocked.segment_attention(query, key, value, segment_ids, num_segments, **options)
+
+
+@_segment_attention.register_fake
+def _(query, key, value, segment_ids, num_segments, causal, mask, key_mask, window, softcap, scale):
+    precision = torch.float64 if query.dtype == torch.float64 else torch.float32
+    lse = query.new_empty(query.shape[:3], dtype=precision)
+    mass = query.new_empty((*query.shape[:3], num_segments), dtype=precision)
+    return query.new_empty(query.shape), lse, mass
+
+
+@torch.library.custom_op("vkit::segment_attention_backward", mutates_args=())
+def _segment_attention_backward(
+    grad_out: Tensor,
+    grad_lse: Tensor,
+    grad_mass: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segment_ids: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    mass: Tensor,
+    causal: bool,
+    mask: Tensor | None,
+    key_mask: Tensor | None,
+    window: int | None,
+    softcap: float | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    # dS_ij = P_ij (dO_i . v_j + dmass_i[segment(j)] - delta_i), with the row term
+    # delta_i = dO_i . O_i + sum_s dmass_is mass_is - dlse_i.
+    precision = lse.dtype
+    delta = (grad_out.to(precision) * out.to(precision)).sum(-1) + (grad_mass * mass).sum(-1) - grad_lse
+    tensors = (grad_out, grad_mass, delta, query, key, value, segment_ids, lse)
+    options: dict[str, Any] = dict(
+        causal=causal, mask=mask, key_mask=key_mask, window=window, softcap=softcap, scale=scale
+    )
+    if attention_implementation(query.device, query.dtype) == "triton":
+        from . import attention_triton
+
+        return attention_triton.segment_attention_backward(*tensors, **options)
+    return attention_blocked.segment_attention_backward(*tensors, **options)
+
+
+@_segment_attention_backward.register_fake
+def _(grad_out, grad_lse, grad_mass, query, key, value, *_):
+    return query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
+
+
+def _save_for_backward(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+    query, key, value, segment_ids, _, causal, mask, key_mask, window, softcap, scale = inputs
+    ctx.save_for_backward(query, key, value, segment_ids, mask, key_mask, *output)
+    ctx.options = (causal, window, softcap, scale)
+
+
+def _backward(ctx: Any, grad_out: Tensor, grad_lse: Tensor, grad_mass: Tensor) -> tuple:
+    query, key, value, segment_ids, mask, key_mask, out, lse, mass = ctx.saved_tensors
+    causal, window, softcap, scale = ctx.options
+    grads = torch.ops.vkit.segment_attention_backward(
+        grad_out, grad_lse, grad_mass, query, key, value, segment_ids, out, lse, mass,
+        causal, mask, key_mask, window, softcap, scale,
+    )  # fmt: skip
+    return (*grads, None, None, None, None, None, None, None, None)
+
+
+_segment_attention.register_autograd(_backward, setup_context=_save_for_backward)
+
+
+@torch.library.custom_op("vkit::attention_rows_", mutates_args=("out",))
+def _attention_rows_(
+    query: Tensor,
+    key: Tensor,
+    lse: Tensor,
+    rows: Tensor,
+    out: Tensor,
+    causal: bool,
+    mask: Tensor | None,
+    key_mask: Tensor | None,
+    window: int | None,
+    softcap: float | None,
+    scale: float,
+) -> None:
+    options: dict[str, Any] = dict(
+        causal=causal, mask=mask, key_mask=key_mask, window=window, softcap=softcap, scale=scale
+    )
+    implementation = attention_implementation(query.device, query.dtype)
+    if implementation == "triton":
+        from . import attention_triton
+
+        attention_triton.attention_rows_(query, key, lse, rows, out, **options)
+    elif implementation == "cpp":
+        torch.ops.vkit_cpp.attention_rows_(
+            query, key, lse, rows, out, causal, mask, key_mask, window, softcap, scale
+        )
+    else:
+        attention_blocked.attention_rows_(query, key, lse, rows, out, **options)
+
+
+@_attention_rows_.register_fake
+def _(query, key, lse, rows, out, causal, mask, key_mask, window, softcap, scale):
+    return None
