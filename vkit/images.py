@@ -1,0 +1,59 @@
+"""Opens the images of records: whole, upright, in RGB, and never outside their folder.
+
+image = open_image(resolve_inside(folder, "images/11.png"))
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vkit.errors import VkitError
+
+# Pillow only warns at this size and raises at twice of it; we refuse at once.
+PIXEL_LIMIT = 89_478_485
+
+
+def resolve_inside(folder: Path, relative: str) -> Path:
+    """The file that a record names, refused where it lies outside ``folder`` (links included).
+
+    >>> resolve_inside(Path("."), "../secret.png")
+    Traceback (most recent call last):
+    vkit.errors.VkitError: image '../secret.png' lies outside its folder .; use a path inside it
+    """
+    root = os.path.realpath(folder)
+    path = os.path.realpath(os.path.join(root, relative))
+    if "\0" in relative or os.path.isabs(relative) or os.path.commonpath([root, path]) != root:
+        raise VkitError(f"image {relative!r} lies outside its folder {folder}; use a path inside it")
+    return Path(path)
+
+
+def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
+    """The image at ``path`` in RGB, transparent parts on white, turned as its EXIF orientation says.
+
+    Raises:
+        VkitError: the file is missing, is no image, is cut short, or has more than ``pixel_limit`` pixels.
+    """
+    if not path.is_file():
+        raise VkitError(f"image {path} is missing; check the record's path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit comes next
+            image = Image.open(path)
+        with image:
+            width, height = image.size
+            if width * height > pixel_limit:
+                raise VkitError(
+                    f"image {path} has {width} x {height} pixels, over the limit of {pixel_limit}; scale it down"
+                )
+            image = ImageOps.exif_transpose(image)
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                white = Image.new("RGBA", image.size, "white")
+                return Image.alpha_composite(white, image).convert("RGB")
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise VkitError(f"image {path} cannot be read ({error}); replace the file") from error

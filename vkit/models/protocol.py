@@ -1,0 +1,166 @@
+"""What vkit asks of a vision-language model, whatever its family.
+
+    model = load_model("tiny")                       # vkit.models.loading
+    batch = model.encode([request])                  # a prompt each, padded
+    output = model.generate(batch, max_new_tokens=64)
+    batch = model.encode([request], output)          # prompt and output, to be replayed
+    hidden = model.forward(batch)                    # (B, T, D)
+
+The decoder's sequence is measured in *columns*: one per text token and one per image token, after images
+have taken the place of their placeholders. A `Layout` says what stands in each column of one item, so that
+nothing downstream depends on how a family writes its prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+IMAGE_COLUMN = -1  # in Layout.token_ids: an image token stands here
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of what the user says; ``question`` marks the problem itself and its choices."""
+
+    text: str
+    question: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture at its place in what the user says, RGB."""
+
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class Request:
+    """One turn of a user: text and pictures in their order."""
+
+    id: str
+    parts: tuple[Text | Picture, ...]
+
+    @property
+    def images(self) -> list[Image.Image]:
+        return [part.image for part in self.parts if isinstance(part, Picture)]
+
+
+@dataclass(frozen=True)
+class ImageColumns:
+    """Where one picture stands in the decoder's sequence.
+
+    columns: (n,) increasing columns.
+    boxes: (n, 4) left, top, right, bottom of the part of the picture that each column was made from, as
+        fractions of its width and height (parts that are padding may lie outside 0..1); NaN for a column
+        that stands for no part (a row end). None where the family's geometry is not known: the ratio can be
+        measured, an overlay cannot be drawn.
+    """
+
+    columns: np.ndarray
+    boxes: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What stands in each column of one item, its padding left out.
+
+    token_ids: (T,) int64, `IMAGE_COLUMN` at image columns.
+    prompt_length: columns before the first output token; token_ids[prompt_length:] is the output.
+    images: the pictures in their order.
+    question: (T,) bool, columns of the user's question and choices.
+    offset: columns of padding to the left of this item in its batch; column c of the item is column
+        ``offset + c`` of the batch.
+    """
+
+    token_ids: np.ndarray
+    prompt_length: int
+    images: tuple[ImageColumns, ...]
+    question: np.ndarray
+    offset: int = 0
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def output_length(self) -> int:
+        return len(self.token_ids) - self.prompt_length
+
+
+@dataclass
+class Batch:
+    """Encoded items: the tensors that the model's forward takes, and the layout of each item.
+
+    ``length`` is the number of columns of the decoder's sequence, padding included.
+    """
+
+    inputs: dict[str, Any]
+    layouts: list[Layout]
+    length: int
+    ids: list[str] = field(default_factory=list)
+
+
+class VisionLanguageModel(Protocol):
+    """A model with its processor. Implementations refuse by `VkitError` what they cannot encode exactly."""
+
+    name: str
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The transformers model whose attention layers form the language decoder."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def lm_head(self) -> nn.Module:
+        """Maps hidden states (.., D) to logits (.., V)."""
+        ...
+
+    def encode(
+        self,
+        requests: Sequence[Request],
+        outputs: Sequence[Sequence[int]] | None = None,
+        *,
+        padding_side: str = "right",
+    ) -> Batch:
+        """Prompts, each followed by its output tokens if given, padded to one length, on the model's device."""
+        ...
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Last hidden states after the final norm, (B, T, D); ``lm_head`` of them gives the logits."""
+        ...
+
+    def generate(self, batch: Batch, *, max_new_tokens: int) -> list[list[int]]:
+        """Greedy continuation of each prompt, without the end-of-sequence token. Needs left padding."""
+        ...
+
+    def tokenize_answer(self, text: str) -> list[int]:
+        """The ids of an answer as they follow the prompt."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of output ids, special tokens left out."""
+        ...
+
+
+def token_pieces(model: VisionLanguageModel, ids: Sequence[int]) -> list[str]:
+    """The text that each token adds; joined they give ``model.decode(ids)``.
+
+    A token that ends inside a character adds nothing, and the token that completes the character adds it.
+    """
+    pieces, done = [], ""
+    for stop in range(1, len(ids) + 1):
+        text = model.decode(ids[:stop])
+        whole = stop == len(ids) or not text.endswith("�")
+        pieces.append(text[len(done) :] if whole and text.startswith(done) else "")
+        if whole and text.startswith(done):
+            done = text
+    return pieces
