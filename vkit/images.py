@@ -24,10 +24,13 @@ def resolve_inside(folder: Path, relative: str) -> Path:
     Traceback (most recent call last):
     vkit.errors.VkitError: image '../secret.png' lies outside its folder .; use a path inside it
     """
+    refusal = VkitError(f"image {relative!r} lies outside its folder {folder}; use a path inside it")
+    if "\0" in relative or os.path.isabs(relative):
+        raise refusal
     root = os.path.realpath(folder)
     path = os.path.realpath(os.path.join(root, relative))
-    if "\0" in relative or os.path.isabs(relative) or os.path.commonpath([root, path]) != root:
-        raise VkitError(f"image {relative!r} lies outside its folder {folder}; use a path inside it")
+    if os.path.commonpath([root, path]) != root:
+        raise refusal
     return Path(path)
 
 
@@ -47,7 +50,8 @@ def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
             width, height = image.size
             if width * height > pixel_limit:
                 raise VkitError(
-                    f"image {path} has {width} x {height} pixels, over the limit of {pixel_limit}; scale it down"
+                    f"image {path} has {width} x {height} pixels, over the limit of {pixel_limit}; "
+                    "scale it down"
                 )
             image = ImageOps.exif_transpose(image)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from vkit.errors import VkitError
 from vkit.images import open_image, resolve_inside
+from vkit.jsonl import text_lines, write_bytes
 
 
 @dataclass(frozen=True)
@@ -61,33 +62,59 @@ class Sample:
         return json.dumps({k: v for k, v in record.items() if v not in (None, (), {})}, ensure_ascii=False)
 
 
-def read_samples(path: Path) -> Iterator[Sample]:
-    """The samples of a JSON Lines file in order.
+@dataclass(frozen=True)
+class BadRecord:
+    """A record that cannot be used: where it stands (``file:line`` or a folder) and why."""
+
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+def scan_samples(path: Path) -> Iterator[Sample | BadRecord]:
+    """Every record of a JSON Lines file in order, the bad ones as `BadRecord`.
 
     Raises:
-        VkitError: the file is missing, holds no record, or a line is no sample; names file, line and reason.
+        VkitError: the file is missing, is not text, or holds no record.
     """
     seen: set[str] = set()
-    for number, line in _lines(path):
+    number = 0
+    for number, line in text_lines(path):
         try:
             sample = parse_sample(line, path.parent)
             if sample.id in seen:
                 raise VkitError(f"id {sample.id!r} stands twice; make ids unique")
         except VkitError as error:
-            raise VkitError(f"{path}:{number}: {error}") from error
-        seen.add(sample.id)
-        yield sample
-    if not seen:
+            yield BadRecord(f"{path}:{number}", str(error))
+        else:
+            seen.add(sample.id)
+            yield sample
+    if number == 0:
         raise VkitError(f"{path} holds no records; check the file")
 
 
+def read_samples(path: Path) -> Iterator[Sample]:
+    """The samples of a JSON Lines file in order.
+
+    Raises:
+        VkitError: as `scan_samples`, and at the first bad record; names file, line and reason.
+    """
+    return only_good(scan_samples(path))
+
+
+def only_good(records: Iterable[Sample | BadRecord]) -> Iterator[Sample]:
+    """The samples, refusing the first bad record."""
+    for record in records:
+        if isinstance(record, BadRecord):
+            raise VkitError(f"{record}; `vkit data check` lists every bad record")
+        yield record
+
+
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
-    """Write a JSON Lines file at once: complete or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8") as file:
-        for sample in samples:
-            file.write(sample.to_json() + "\n")
-    temporary.replace(path)
+    """Write a JSON Lines file, complete or not at all."""
+    write_bytes(path, "".join(sample.to_json() + "\n" for sample in samples).encode())
 
 
 def parse_sample(line: str, folder: Path) -> Sample:
@@ -112,10 +139,11 @@ def parse_sample(line: str, folder: Path) -> Sample:
             raise VkitError(f"key {key!r} is missing; add it")
     if isinstance(record["id"], int) and not isinstance(record["id"], bool):
         record["id"] = str(record["id"])
+    for key in ("answer", "image", "rationale"):
+        if record.get(key) is None:
+            record.pop(key, None)
     for key in ("id", "question", "answer", "image", "rationale"):
-        if not isinstance(record.get(key, ""), str) and not (
-            key not in ("id", "question") and record[key] is None
-        ):
+        if not isinstance(record.get(key, ""), str):
             raise VkitError(f"{key!r} must be text, not {json.dumps(record[key])[:40]}")
     if not record["id"]:
         raise VkitError("'id' is empty; give every record an id")
@@ -128,17 +156,3 @@ def parse_sample(line: str, folder: Path) -> Sample:
     if choices and answer is not None and (len(answer) != 1 or not 0 <= ord(answer) - 65 < len(choices)):
         raise VkitError(f"'answer' must be the letter of one of the {len(choices)} choices, not {answer!r}")
     return Sample(**{**record, "choices": tuple(choices), "folder": folder})
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line
-    except OSError as error:
-        raise VkitError(f"{path} cannot be read ({error.strerror}); check the path") from error
-    except UnicodeDecodeError as error:
-        raise VkitError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it"
-        ) from error

@@ -1,0 +1,171 @@
+"""``vkit attn-ratio``: generate, replay with capture, write numbers and pictures."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("attn-ratio")
+@click.option("--model", required=True, help="A folder, a hub id, or 'tiny' (offline, random weights).")
+@click.option("--adapter", help="A LoRA adapter's folder.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="JSON Lines file or Geometry3K folder."
+)
+@click.option(
+    "--prompt",
+    type=click.Choice(["direct", "cot", "finetuned"]),
+    default="cot",
+    show_default=True,
+    help="The study's inference prompts (Figure 8).",
+)
+@click.option(
+    "--rows",
+    type=click.Choice(["predicting", "own"]),
+    default="predicting",
+    show_default=True,
+    help="Which row is an output token's: the one that predicts it, or its own.",
+)
+@click.option(
+    "--spans",
+    type=click.Choice(["study", "question"]),
+    default="study",
+    show_default=True,
+    help="The text side: as the study cut it, or exactly question and choices.",
+)
+@click.option(
+    "--reduce",
+    type=click.Choice(["mean", "sum", "max"]),
+    default="mean",
+    show_default=True,
+    help="Over an answer's tokens; all three are written.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="Of the weights; auto is float32 on the CPU and the checkpoint's elsewhere.",
+)
+@click.option("--max-new-tokens", type=click.IntRange(1), default=512, show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="Only the first problems.")
+@click.option(
+    "--text",
+    "answers_file",
+    type=click.Path(path_type=Path),
+    help='Measure given answers, a line {"id": ..., "output": ...} each, instead of generating.',
+)
+@click.option(
+    "--overlay",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Draw the picture with the attention of this many tokens, those of largest ratio.",
+)
+@click.option(
+    "--overlay-token", multiple=True, help="Draw it for every token that reads so, too; may be repeated."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the run; continued if there.",
+)
+def command(
+    model: str,
+    adapter: str | None,
+    data: Path,
+    prompt: str,
+    rows: str,
+    spans: str,
+    reduce: str,
+    batch_size: int,
+    device: str,
+    dtype: str,
+    max_new_tokens: int,
+    limit: int | None,
+    answers_file: Path | None,
+    overlay: int,
+    overlay_token: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Measure how much a model looks at the picture while it answers.
+
+    The model answers each problem; prompt and answer are replayed once, and the exact attention of every
+    output token on the picture and on the problem's text gives the image-to-text attention ratio (Tey).
+
+    \b
+    vkit attn-ratio --model tiny --data geometry3k/ --out runs/tiny
+    vkit attn-ratio --model checkpoints/TinyLLaVA-3.1B --adapter runs/lora \\
+        --data geometry3k/test --prompt finetuned --batch-size 8 --device cuda --out runs/visual-cot
+
+    OUT gets items.jsonl (every token of every item), summary.json (also on stdout), index.html to look at,
+    and pictures/. An interrupted run continues where it stopped.
+    """
+    from tqdm import tqdm
+
+    from vkit.attention.run import RunSettings, run
+    from vkit.models.loading import load_model
+    from vkit.records import only_good
+    from vkit.report.run import write_report
+    from vkit.sources.opening import scan
+
+    samples = list(islice(only_good(scan(data)), limit))
+    answers = None if answers_file is None else _read_answers(answers_file, [s.id for s in samples])
+    loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
+    settings = RunSettings(
+        model=model,
+        adapter=adapter,
+        data=str(data),
+        prompt=prompt,
+        rows=rows,
+        spans=spans,
+        max_new_tokens=max_new_tokens,
+        dtype=dtype,
+        text=None if answers_file is None else str(answers_file),
+    )
+    with tqdm(total=len(samples), desc="attn-ratio", unit=" items") as progress:
+
+        def show(item: dict[str, Any]) -> None:
+            progress.update()
+
+        summary = run(
+            loaded,
+            samples,
+            out,
+            settings,
+            batch_size=batch_size,
+            reduce=reduce,
+            answers=answers,
+            on_item=show,
+        )
+    page = write_report(out, overlay=overlay, overlay_tokens=overlay_token)
+    click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+    click.echo(f"look at {page}", err=True)
+
+
+def _read_answers(path: Path, ids: list[str]) -> dict[str, str]:
+    """The given answers by id; every problem must have one."""
+    from vkit.errors import VkitError
+    from vkit.jsonl import read_jsonl
+
+    answers: dict[str, str] = {}
+    for number, line in read_jsonl(path):
+        record_id, output = line.get("id"), line.get("output")
+        if not isinstance(record_id, str) or not isinstance(output, str):
+            raise VkitError(f'{path}:{number}: needs "id" and "output" as texts; write one answer a line')
+        if record_id in answers:
+            raise VkitError(f"{path}:{number}: id {record_id!r} stands twice; keep one answer for each")
+        answers[record_id] = output
+    missing = [record_id for record_id in ids if record_id not in answers]
+    if missing:
+        raise VkitError(
+            f"{path} has no answer for {len(missing)} of {len(ids)} problems, first {missing[0]!r}; add them"
+        )
+    return answers

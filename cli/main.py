@@ -1,0 +1,61 @@
+"""The ``vkit`` command: finds the subcommand, imports only that one, and tells errors in one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from vkit import __version__
+from vkit.errors import VkitError
+
+# Name -> module of vkit.cli and what `vkit --help` says, so that help imports nothing.
+COMMANDS = {
+    "attn-ratio": ("attn_ratio", "Measure how much a model looks at the picture while it answers."),
+    "data": ("data", "Check, and draw, data sets."),
+    "doctor": ("doctor", "Say what runs here: versions, kernels, devices."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand's module when it is called; its help line is known without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"vkit.cli.{COMMANDS[name][0]}")
+        return module.command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vkit")
+def cli() -> None:
+    """See, and teach, where vision-language models look when they do mathematics.
+
+    \b
+    vkit attn-ratio --model tiny --data problems.jsonl --out runs/tiny
+    vkit data check problems.jsonl
+    """
+
+
+def main() -> None:
+    """Entry point: exit 0, 1 for an error told in one line, 2 for wrong usage."""
+    try:
+        cli(prog_name="vkit")
+    except VkitError as error:
+        click.echo(f"vkit: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

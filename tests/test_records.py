@@ -1,0 +1,132 @@
+"""Records: what is read is what was written, and whatever is wrong is named by file, line and reason."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from vkit.errors import VkitError
+from vkit.images import open_image
+from vkit.records import BadRecord, Sample, parse_sample, read_samples, scan_samples, write_samples
+
+
+def write(folder: Path, *lines: str) -> Path:
+    path = folder / "problems.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+samples = st.builds(
+    Sample,
+    id=texts.filter(bool),
+    question=texts,
+    choices=st.lists(texts, max_size=4).map(tuple),
+    answer=st.none(),
+    image=st.none() | texts.filter(bool),
+    rationale=st.none() | texts.filter(bool),
+    meta=st.dictionaries(texts, st.integers() | texts | st.none(), max_size=3),
+)
+
+
+@given(samples)
+def test_a_sample_survives_json(sample):
+    line = sample.to_json()
+    assert "\n" not in line
+    assert parse_sample(line, Path()) == sample
+
+
+def test_a_file_survives_a_round_trip(tmp_path):
+    written = [Sample("1", "Find x.", ("3", "4"), "B"), Sample("2", "Größe?", meta={"a": [1]})]
+    write_samples(tmp_path / "out.jsonl", written)
+    assert list(read_samples(tmp_path / "out.jsonl")) == written
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[1]", "not an object"),
+        ('{"question": "x"}', "'id' is missing"),
+        ('{"id": "", "question": "x"}', "'id' is empty"),
+        ('{"id": "1"}', "'question' is missing"),
+        ('{"id": "1", "question": 3}', "'question' must be text"),
+        ('{"id": "1", "question": null}', "'question' must be text"),
+        ('{"id": "1", "question": "x", "choices": "AB"}', "list of texts"),
+        ('{"id": "1", "question": "x", "choices": ["3", "4"], "answer": "C"}', "one of the 2 choices"),
+        ('{"id": "1", "question": "x", "choices": ["3", "4"], "answer": ""}', "one of the 2 choices"),
+        ('{"id": "1", "question": "x", "meta": []}', "'meta' must be an object"),
+        ('{"id": "1", "question": "x", "picture": "a.png"}', "unknown key 'picture'"),
+    ],
+)
+def test_a_bad_line_is_named_and_the_others_are_read(tmp_path, line, reason):
+    path = write(tmp_path, '{"id": "a", "question": "x"}', line, '{"id": "b", "question": "y"}')
+    first, bad, last = scan_samples(path)
+    assert (first.id, last.id) == ("a", "b")
+    assert isinstance(bad, BadRecord)
+    assert bad.where == f"{path}:2"
+    assert reason in bad.reason
+    with pytest.raises(VkitError, match=r":2: .*vkit data check"):
+        list(read_samples(path))
+
+
+def test_ids_must_be_unique(tmp_path):
+    path = write(tmp_path, '{"id": "a", "question": "x"}', '{"id": "a", "question": "y"}')
+    assert "stands twice" in list(scan_samples(path))[1].reason
+
+
+def test_missing_empty_and_binary_files_are_told(tmp_path):
+    with pytest.raises(VkitError, match="cannot be read"):
+        list(scan_samples(tmp_path / "none.jsonl"))
+    with pytest.raises(VkitError, match="holds no records"):
+        list(scan_samples(write(tmp_path, "", "  ")))
+    (tmp_path / "image.jsonl").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(VkitError, match="not UTF-8"):
+        list(scan_samples(tmp_path / "image.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.png", "/etc/passwd", "a/../../secret.png", "link.png", "a\0.png"]
+)
+def test_images_outside_the_folder_are_refused(tmp_path, path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(VkitError, match=r"record '1': image .* outside its folder"):
+        Sample("1", "x", image=path, folder=folder).open_image()
+
+
+def test_a_corrupt_image_is_refused_with_its_name(tmp_path):
+    Image.new("RGB", (400, 400), "red").save(tmp_path / "whole.png")
+    data = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
+    (tmp_path / "text.png").write_text("no image")
+    for name in ("cut.png", "text.png"):
+        with pytest.raises(VkitError, match=f"{name} cannot be read"):
+            open_image(tmp_path / name)
+    with pytest.raises(VkitError, match=r"none\.png is missing"):
+        open_image(tmp_path / "none.png")
+
+
+def test_an_image_over_the_limit_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("1", (3000, 3000)).save(tmp_path / "large.png")
+    with pytest.raises(VkitError, match=r"3000 x 3000 pixels, over the limit of 1000000"):
+        open_image(tmp_path / "large.png", pixel_limit=1_000_000)
+
+
+def test_transparent_pixels_are_white_and_rotation_is_applied(tmp_path):
+    Image.new("RGBA", (4, 2), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert open_image(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (4, 2)).save(tmp_path / "turned.jpg", exif=exif)
+    assert open_image(tmp_path / "turned.jpg").size == (2, 4)
+
+
+def test_numbers_serve_as_ids():
+    assert parse_sample(json.dumps({"id": 7, "question": "x"}), Path()).id == "7"

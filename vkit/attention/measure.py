@@ -1,0 +1,84 @@
+"""Replays prompts with their outputs once and measures every output token.
+
+    outputs = model.generate(model.encode(requests, padding_side="left"), max_new_tokens=512)
+    for item in measure(model, requests, outputs):
+        print(item.ratio.reduced())
+
+Generation runs at full speed with the model's own attention; one forward over prompt and output with
+`capture` then gives the weights, which causal attention makes the same as those during generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vkit.attention.capture import capture
+from vkit.attention.ratio import Ratio, ratio_of
+from vkit.attention.spans import build_segments, output_rows
+from vkit.models.protocol import Layout, Request, VisionLanguageModel
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one answer paid attention to.
+
+    layout: what stands in each column.
+    ratio: per output token.
+    image_maps: (n, image columns) float32, the rows of the averaged attention at the columns of all images
+        in order; None when maps were not asked for.
+    """
+
+    layout: Layout
+    ratio: Ratio
+    image_maps: np.ndarray | None
+
+
+def measure(
+    model: VisionLanguageModel,
+    requests: Sequence[Request],
+    outputs: Sequence[Sequence[int]],
+    *,
+    policy: str = "study",
+    rows: str = "predicting",
+    maps: bool = False,
+) -> list[Measurement]:
+    """Measure the outputs of a batch of requests in one forward.
+
+    Args:
+        outputs: the output ids of each request, none of them empty.
+        policy: which text is the text side, one of `spans.POLICIES`.
+        rows: which row belongs to an output token, one of `spans.ROW_CONVENTIONS`.
+        maps: keep the attention on each image column too.
+
+    Raises:
+        VkitError: an item has no image or no text side, or the model cannot be captured exactly.
+    """
+    batch = model.encode(requests, outputs)
+    names = [request.id for request in requests]
+    segments = build_segments(batch.layouts, batch.length, policy=policy, names=names)
+    chosen = output_rows(batch.layouts, rows).to(model.device)
+    with (
+        torch.no_grad(),
+        capture(
+            model,
+            segments.ids.to(model.device),
+            rows=chosen,
+            maps=maps,
+            num_segments=segments.num_atoms,
+        ) as record,
+    ):
+        model.forward(batch)
+    measurements = []
+    for index, layout in enumerate(batch.layouts):
+        image_maps = None
+        if maps:
+            columns = layout.offset + np.concatenate([image.columns for image in layout.images])
+            item = record.mean_map[index, : layout.output_length]
+            image_maps = item[:, torch.from_numpy(columns).to(item.device)].float().cpu().numpy()
+        ratio = ratio_of(record.mass, segments, index, layout.output_length)
+        measurements.append(Measurement(layout, ratio, image_maps))
+    return measurements

@@ -1,0 +1,272 @@
+"""A whole measurement: problems in, a folder of results out, continued where it stopped.
+
+    settings = RunSettings(model="tiny", data="problems.jsonl")
+    summary = run(model, samples, Path("runs/tiny"), settings)
+
+The folder holds
+
+    run.json       the settings; a run with other settings is refused
+    items.jsonl    one answered problem a line, added as soon as it is measured
+    maps/          the attention on each image column, one .npz an item, 8 bits a value
+    images/        the pictures, as the page shows them
+    summary.json   what `summarise` makes of the items
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vkit.attention.measure import Measurement, measure
+from vkit.attention.summary import summarise
+from vkit.errors import VkitError
+from vkit.evaluate.choices import extract_choice
+from vkit.jsonl import JsonlStore, read_json, write_bytes, write_json
+from vkit.models.protocol import IMAGE_COLUMN, Request, VisionLanguageModel, token_pieces
+from vkit.prompts import build_request
+from vkit.records import Sample
+
+PICTURE_SIDE = 768  # the longer side of a stored picture, pixels
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What makes the numbers of a run: two runs that differ in one of these never share a folder.
+
+    model, adapter: as given on the command line.
+    data: where the problems came from.
+    prompt: one of `vkit.prompts.PROMPTS`.
+    rows, spans: see `vkit.attention.spans`.
+    max_new_tokens: where generation stops.
+    dtype: of the weights.
+    text: the file of given answers, None where the model wrote its own.
+    """
+
+    model: str
+    data: str
+    adapter: str | None = None
+    prompt: str = "cot"
+    rows: str = "predicting"
+    spans: str = "study"
+    max_new_tokens: int = 512
+    dtype: str = "auto"
+    text: str | None = None
+
+
+def run(
+    model: VisionLanguageModel,
+    samples: Sequence[Sample],
+    folder: Path,
+    settings: RunSettings,
+    *,
+    batch_size: int = 1,
+    reduce: str = "mean",
+    answers: dict[str, str] | None = None,
+    on_item: Callable[[dict[str, Any]], None] = lambda item: None,
+) -> dict[str, Any]:
+    """Answer and measure every sample that the folder does not hold yet; returns the summary.
+
+    Args:
+        samples: the problems, each with an image.
+        folder: made if it is not there.
+        reduce: which of `vkit.attention.ratio.REDUCTIONS` stands first in the summary.
+        answers: given answers by id, measured instead of generated ones.
+        on_item: called with each item of `samples` once it is in the folder, the old ones first.
+
+    Raises:
+        VkitError: the folder holds another run, a record changed since it was measured, or a record or the
+            model is refused.
+    """
+    digests = {sample.id: _digest(sample) for sample in samples}  # also: every image can be read
+    _open_folder(folder, settings)
+    seconds = {"generate": 0.0, "measure": 0.0}
+    with JsonlStore(folder / "items.jsonl") as store:
+        done = {item["id"]: item for item in store.items}
+        for sample in samples:
+            if sample.id in done:
+                if done[sample.id]["digest"] != digests[sample.id]:
+                    raise VkitError(
+                        f"record {sample.id!r} changed since it was measured into {folder}; use a new folder"
+                    )
+                on_item(done[sample.id])
+        pending = [sample for sample in samples if sample.id not in done]
+        for chunk in _chunks(pending, batch_size):
+            for item in _answer(model, chunk, folder, settings, answers, seconds):
+                item["digest"] = digests[item["id"]]
+                store.append(item)
+                done[item["id"]] = item
+                on_item(item)
+    summary = summarise([done[sample.id] for sample in samples], reduce=reduce)
+    summary = {**asdict(settings), "random_weights": getattr(model, "random_weights", False), **summary}
+    summary["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def file_name(record_id: str) -> str:
+    """A file name for a record's id: readable, unique, and never a path.
+
+    >>> file_name("11"), file_name("../11").startswith("-11-")
+    ('11', True)
+    """
+    safe = re.sub(r"[^A-Za-z0-9_]+", "-", record_id)[:60]
+    digest = hashlib.sha256(record_id.encode()).hexdigest()[:8]
+    return safe if safe == record_id else f"{safe}-{digest}"
+
+
+def _open_folder(folder: Path, settings: RunSettings) -> None:
+    path = folder / "run.json"
+    if path.exists():
+        old, new = read_json(path), asdict(settings)
+        changed = ", ".join(
+            f"{key} {old.get(key)!r} -> {new[key]!r}" for key in new if old.get(key) != new[key]
+        )
+        if changed:
+            raise VkitError(f"{folder} holds a run with other settings ({changed}); use a new folder")
+        return
+    try:
+        for part in ("maps", "images"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        if (folder / "items.jsonl").exists():
+            raise VkitError(f"{folder} holds items.jsonl but no run.json; use a new folder")
+        write_json(path, asdict(settings))
+    except OSError as error:
+        raise VkitError(f"{folder} cannot be written ({error.strerror}); choose another --out") from error
+
+
+def _answer(
+    model: VisionLanguageModel,
+    samples: Sequence[Sample],
+    folder: Path,
+    settings: RunSettings,
+    answers: dict[str, str] | None,
+    seconds: dict[str, float],
+) -> Iterator[dict[str, Any]]:
+    """Answer and measure one batch; yields an item for each sample in order."""
+    requests = {sample.id: build_request(sample, settings.prompt) for sample in samples}
+    start = time.perf_counter()
+    if answers is None:
+        prompts = model.encode([requests[sample.id] for sample in samples], padding_side="left")
+        outputs = model.generate(prompts, max_new_tokens=settings.max_new_tokens)
+    else:
+        outputs = [model.tokenize_answer(answers[sample.id]) for sample in samples]
+    seconds["generate"] += time.perf_counter() - start
+
+    start = time.perf_counter()
+    spoken = [(sample, output) for sample, output in zip(samples, outputs) if output]
+    measured: dict[str, Measurement] = {}
+    if spoken:
+        measurements = measure(
+            model,
+            [requests[sample.id] for sample, _ in spoken],
+            [output for _, output in spoken],
+            policy=settings.spans,
+            rows=settings.rows,
+            maps=True,
+        )
+        measured = {sample.id: each for (sample, _), each in zip(spoken, measurements)}
+    seconds["measure"] += time.perf_counter() - start
+
+    for sample, output in zip(samples, outputs):
+        measurement = measured.get(sample.id)
+        name = file_name(sample.id)
+        _write_picture(folder / "images" / f"{name}.png", requests[sample.id])
+        if measurement is not None:
+            _write_map(folder / "maps" / f"{name}.npz", measurement)
+        yield {
+            **_describe(model, sample, output, settings),
+            "image": f"images/{name}.png",
+            "map": None if measurement is None else f"maps/{name}.npz",
+            **_numbers(model, measurement),
+        }
+
+
+def _describe(
+    model: VisionLanguageModel, sample: Sample, output: Sequence[int], settings: RunSettings
+) -> dict[str, Any]:
+    text = model.decode(output)
+    extracted = extract_choice(text, sample.choices) if sample.choices else None
+    known = bool(sample.choices) and sample.answer is not None
+    return {
+        "id": sample.id,
+        "model": model.name,
+        "question": sample.question,
+        "choices": list(sample.choices),
+        "answer": sample.answer,
+        "extracted": extracted,
+        "correct": extracted == sample.answer if known else None,
+        "output_text": text,
+        "output_ids": list(output),
+        "output_tokens": token_pieces(model, output),
+        "row_convention": settings.rows,
+        "span_policy": settings.spans,
+    }
+
+
+def _numbers(model: VisionLanguageModel, measurement: Measurement | None) -> dict[str, Any]:
+    """The measured part of an item; an empty answer has none."""
+    if measurement is None:
+        nothing: dict[str, Any] = {"prompt_ids": [], "prompt_length": 0, "V": [], "P": [], "ratio": []}
+        return {**nothing, "reduced": None, "shares": {}}
+    layout, ratio = measurement.layout, measurement.ratio
+    prompt_ids = layout.token_ids[: layout.prompt_length]
+    return {
+        "prompt_ids": [None if i == IMAGE_COLUMN else int(i) for i in prompt_ids],
+        "prompt_length": layout.prompt_length,
+        "V": _numbers_or_none(ratio.image_attention),
+        "P": _numbers_or_none(ratio.text_attention),
+        "ratio": _numbers_or_none(ratio.ratio),
+        "reduced": ratio.reduced(),
+        "shares": {name: _numbers_or_none(share) for name, share in ratio.shares.items()},
+    }
+
+
+def _numbers_or_none(values: np.ndarray) -> list[float | None]:
+    """Seven significant digits, None for NaN, which JSON cannot say."""
+    return [None if np.isnan(value) else float(f"{value:.7g}") for value in values]
+
+
+def _write_picture(path: Path, request: Request) -> None:
+    picture = request.images[0].copy()
+    picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    write_bytes(path, buffer.getvalue())
+
+
+def _write_map(path: Path, measurement: Measurement) -> None:
+    """Each row in 8 bits of its own maximum: for pictures, no number is made from it."""
+    assert measurement.image_maps is not None
+    boxes = [image.boxes for image in measurement.layout.images]
+    known = all(box is not None for box in boxes)
+    scale = measurement.image_maps.max(1, initial=0.0)
+    weights = np.rint(measurement.image_maps / np.maximum(scale, 1e-30)[:, None] * 255)
+    buffer = BytesIO()
+    np.savez_compressed(
+        buffer,
+        weights=weights.astype(np.uint8),
+        scale=scale.astype(np.float32),
+        **({"boxes": np.concatenate([np.asarray(box, np.float32) for box in boxes])} if known else {}),
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def _digest(sample: Sample) -> str:
+    """Tells whether a record is still the one that was measured: its text and its pixels."""
+    digest = hashlib.sha256(repr((sample.question, sample.choices, sample.answer)).encode())
+    image = sample.open_image()
+    digest.update(repr(image.size).encode() + image.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _chunks(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]

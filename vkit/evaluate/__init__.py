@@ -1,0 +1,1 @@
+"""Scores that agree with the official ones; for now, the choice that an answer names."""

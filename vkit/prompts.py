@@ -1,0 +1,56 @@
+"""From a problem to what the user says to the model.
+
+    request = build_request(sample, "cot")
+
+The three inference prompts are those of Tey's study, Figure 8. The picture stands first: the study's model
+moves it there whatever the prompt says.
+"""
+
+from __future__ import annotations
+
+from vkit.models.protocol import Picture, Request, Text
+from vkit.records import Sample
+
+# Instruction with choices, instruction without, and how the answer starts.
+PROMPTS = {
+    "direct": (
+        "Please directly answer the question and provide the correct option letter, e.g., A, B, C, D.",
+        "Please directly answer the question.",
+        "Answer:",
+    ),
+    "cot": (
+        "Please first conduct reasoning, and then answer the question and provide the correct option letter, "
+        "e.g., A, B, C, D, at the end.",
+        "Please first conduct reasoning, and then answer the question and provide the answer at the end.",
+        "Answer: Let's think step by step.",
+    ),
+    "finetuned": (
+        "Solve this problem, and return the answer at the end of your response, e.g. Answer: A, B, C or D",
+        "Solve this problem, and return the answer at the end of your response, e.g. Answer: 12",
+        "Answer:",
+    ),
+}
+
+
+def build_request(sample: Sample, prompt: str) -> Request:
+    """The request for one sample in one of `PROMPTS`; only the problem and its choices are ``question``.
+
+    A problem without choices gets the same prompt without the words about letters.
+
+    Raises:
+        VkitError: the image cannot be read.
+
+    >>> request = build_request(Sample("1", "Find x.", ("3", "4")), "direct")
+    >>> [part.text for part in request.parts if part.question]
+    ['Find x.', 'A. 3\\nB. 4']
+    """
+    with_choices, without_choices, ending = PROMPTS[prompt]
+    picture = [] if sample.image is None else [Picture(sample.open_image())]
+    instruction = with_choices if sample.choices else without_choices
+    parts: list[Text | Picture] = [*picture, Text(f"{instruction}\nQuestion: ")]
+    parts.append(Text(sample.question, question=True))
+    if sample.choices:
+        lines = (f"{chr(65 + i)}. {choice}" for i, choice in enumerate(sample.choices))
+        parts += [Text("\nChoices:\n"), Text("\n".join(lines), question=True)]
+    parts.append(Text(f"\n{ending}"))
+    return Request(sample.id, tuple(part for part in parts if not isinstance(part, Text) or part.text))

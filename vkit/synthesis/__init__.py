@@ -1,0 +1,1 @@
+"""Problems that vkit draws itself, with exact answers."""
