@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -113,7 +113,8 @@ def command(
     from vkit.attention.run import RunSettings, run
     from vkit.models.loading import load_model
     from vkit.records import only_good
-    from vkit.report.run import write_report
+    from vkit.report.page import write_page
+    from vkit.report.pictures import draw_pictures
     from vkit.sources.opening import scan
 
     samples = list(islice(only_good(scan(data)), limit))
@@ -130,11 +131,8 @@ def command(
         dtype=dtype,
         text=None if answers_file is None else str(answers_file),
     )
-    with tqdm(total=len(samples), desc="attn-ratio", unit=" items") as progress:
-
-        def show(item: dict[str, Any]) -> None:
-            progress.update()
-
+    with ExitStack() as closing:
+        bars: list[tqdm] = []  # made once everything has been found good: an error stands alone on its line
         summary = run(
             loaded,
             samples,
@@ -143,11 +141,15 @@ def command(
             batch_size=batch_size,
             reduce=reduce,
             answers=answers,
-            on_item=show,
+            on_start=lambda: bars.append(
+                closing.enter_context(tqdm(total=len(samples), desc="attn-ratio", unit=" items"))
+            ),
+            on_item=lambda item: bars[0].update(),
         )
-    page = write_report(out, overlay=overlay, overlay_tokens=overlay_token)
+    draw_pictures(out, overlays=overlay, overlay_tokens=overlay_token)
+    page = write_page(out)
     click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
-    click.echo(f"look at {page}", err=True)
+    click.echo(f"look at {page.path}", err=True)
 
 
 def _read_answers(path: Path, ids: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -50,7 +51,7 @@ def check(path: Path) -> None:
             except VkitError as error:
                 problem = f"{path}: {error}"
         bad += 1
-        tqdm.write(problem, file=click.get_text_stream("stderr"))
+        tqdm.write(problem, file=sys.stderr)
     click.echo(json.dumps({"path": str(path), "good": good, "bad": bad, "images": images}))
     if bad:
         raise click.exceptions.Exit(1)

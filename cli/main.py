@@ -51,7 +51,7 @@ def main() -> None:
     try:
         cli(prog_name="vkit")
     except VkitError as error:
-        click.echo(f"vkit: {error}", err=True)
+        click.echo("vkit: " + " ".join(str(error).split()), err=True)
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)

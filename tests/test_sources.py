@@ -27,7 +27,7 @@ def problems(tmp_path):
     for number in (9, 10):
         problem = folder / str(number)
         problem.mkdir(parents=True)
-        image = tmp_path / "sketches" / "images" / f"sketch-1-{number - 9}.png"
+        image = tmp_path / "sketches" / "images" / f"1-{number - 9}.png"
         shutil.copy(image, problem / "img_diagram.png")
         data = {"id": number, "problem_text": "Find x.", "choices": ["1", "2", "3", "4"], "answer": "C"}
         (problem / "data.json").write_text(json.dumps(data))

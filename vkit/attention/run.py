@@ -7,7 +7,8 @@ The folder holds
 
     run.json       the settings; a run with other settings is refused
     items.jsonl    one answered problem a line, added as soon as it is measured
-    maps/          the attention on each image column, one .npz an item, 8 bits a value
+    maps/          the attention on each image column, one .npz an item, 8 bits a value, where each column's
+                   place in the picture is known
     images/        the pictures, as the page shows them
     summary.json   what `summarise` makes of the items
 """
@@ -70,6 +71,7 @@ def run(
     batch_size: int = 1,
     reduce: str = "mean",
     answers: dict[str, str] | None = None,
+    on_start: Callable[[], None] = lambda: None,
     on_item: Callable[[dict[str, Any]], None] = lambda item: None,
 ) -> dict[str, Any]:
     """Answer and measure every sample that the folder does not hold yet; returns the summary.
@@ -79,6 +81,7 @@ def run(
         folder: made if it is not there.
         reduce: which of `vkit.attention.ratio.REDUCTIONS` stands first in the summary.
         answers: given answers by id, measured instead of generated ones.
+        on_start: called once the folder and every record have been found good.
         on_item: called with each item of `samples` once it is in the folder, the old ones first.
 
     Raises:
@@ -87,26 +90,26 @@ def run(
     """
     digests = {sample.id: _digest(sample) for sample in samples}  # also: every image can be read
     _open_folder(folder, settings)
-    seconds = {"generate": 0.0, "measure": 0.0}
     with JsonlStore(folder / "items.jsonl") as store:
         done = {item["id"]: item for item in store.items}
+        for record_id, digest in digests.items():
+            if record_id in done and done[record_id]["digest"] != digest:
+                raise VkitError(
+                    f"record {record_id!r} changed since it was measured into {folder}; use a new folder"
+                )
+        on_start()
         for sample in samples:
             if sample.id in done:
-                if done[sample.id]["digest"] != digests[sample.id]:
-                    raise VkitError(
-                        f"record {sample.id!r} changed since it was measured into {folder}; use a new folder"
-                    )
                 on_item(done[sample.id])
         pending = [sample for sample in samples if sample.id not in done]
         for chunk in _chunks(pending, batch_size):
-            for item in _answer(model, chunk, folder, settings, answers, seconds):
+            for item in _answer(model, chunk, folder, settings, answers):
                 item["digest"] = digests[item["id"]]
                 store.append(item)
                 done[item["id"]] = item
                 on_item(item)
     summary = summarise([done[sample.id] for sample in samples], reduce=reduce)
     summary = {**asdict(settings), "random_weights": getattr(model, "random_weights", False), **summary}
-    summary["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
     write_json(folder / "summary.json", summary)
     return summary
 
@@ -148,7 +151,6 @@ def _answer(
     folder: Path,
     settings: RunSettings,
     answers: dict[str, str] | None,
-    seconds: dict[str, float],
 ) -> Iterator[dict[str, Any]]:
     """Answer and measure one batch; yields an item for each sample in order."""
     requests = {sample.id: build_request(sample, settings.prompt) for sample in samples}
@@ -158,9 +160,7 @@ def _answer(
         outputs = model.generate(prompts, max_new_tokens=settings.max_new_tokens)
     else:
         outputs = [model.tokenize_answer(answers[sample.id]) for sample in samples]
-    seconds["generate"] += time.perf_counter() - start
-
-    start = time.perf_counter()
+    generated = time.perf_counter()
     spoken = [(sample, output) for sample, output in zip(samples, outputs) if output]
     measured: dict[str, Measurement] = {}
     if spoken:
@@ -173,19 +173,22 @@ def _answer(
             maps=True,
         )
         measured = {sample.id: each for (sample, _), each in zip(spoken, measurements)}
-    seconds["measure"] += time.perf_counter() - start
+    # What one item took: its part of the batch, reading of pictures left out.
+    seconds = {
+        "generate": round((generated - start) / len(samples), 6),
+        "measure": round((time.perf_counter() - generated) / len(samples), 6),
+    }
 
     for sample, output in zip(samples, outputs):
         measurement = measured.get(sample.id)
         name = file_name(sample.id)
         _write_picture(folder / "images" / f"{name}.png", requests[sample.id])
-        if measurement is not None:
-            _write_map(folder / "maps" / f"{name}.npz", measurement)
         yield {
             **_describe(model, sample, output, settings),
             "image": f"images/{name}.png",
-            "map": None if measurement is None else f"maps/{name}.npz",
-            **_numbers(model, measurement),
+            "maps": None if measurement is None else _write_maps(folder, f"maps/{name}.npz", measurement),
+            **_numbers(measurement),
+            "seconds": seconds,
         }
 
 
@@ -211,7 +214,7 @@ def _describe(
     }
 
 
-def _numbers(model: VisionLanguageModel, measurement: Measurement | None) -> dict[str, Any]:
+def _numbers(measurement: Measurement | None) -> dict[str, Any]:
     """The measured part of an item; an empty answer has none."""
     if measurement is None:
         nothing: dict[str, Any] = {"prompt_ids": [], "prompt_length": 0, "V": [], "P": [], "ratio": []}
@@ -242,11 +245,15 @@ def _write_picture(path: Path, request: Request) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _write_map(path: Path, measurement: Measurement) -> None:
-    """Each row in 8 bits of its own maximum: for pictures, no number is made from it."""
-    assert measurement.image_maps is not None
+def _write_maps(folder: Path, name: str, measurement: Measurement) -> str | None:
+    """Each row in 8 bits of its own maximum: for pictures, no number is made from it.
+
+    Returns None, and writes nothing, where the family's geometry is not known: there is no place to draw at.
+    """
     boxes = [image.boxes for image in measurement.layout.images]
-    known = all(box is not None for box in boxes)
+    places = [box for box in boxes if box is not None]
+    if measurement.image_maps is None or len(places) < len(boxes):
+        return None
     scale = measurement.image_maps.max(1, initial=0.0)
     weights = np.rint(measurement.image_maps / np.maximum(scale, 1e-30)[:, None] * 255)
     buffer = BytesIO()
@@ -254,9 +261,10 @@ def _write_map(path: Path, measurement: Measurement) -> None:
         buffer,
         weights=weights.astype(np.uint8),
         scale=scale.astype(np.float32),
-        **({"boxes": np.concatenate([np.asarray(box, np.float32) for box in boxes])} if known else {}),
+        boxes=np.concatenate(places).astype(np.float32),
     )
-    write_bytes(path, buffer.getvalue())
+    write_bytes(folder / name, buffer.getvalue())
+    return name
 
 
 def _digest(sample: Sample) -> str:

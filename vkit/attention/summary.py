@@ -21,7 +21,8 @@ def summarise(items: Sequence[dict[str, Any]], *, reduce: str = "mean") -> dict[
 
     Items with an empty answer have no ratio and are skipped in it, as in the study; they count as wrong.
 
-    >>> nothing = {"output_ids": [], "correct": False, "extracted": None, "reduced": None, "shares": {}}
+    >>> seconds = {"generate": 0.5, "measure": 0.0}
+    >>> nothing = {"output_ids": [], "correct": False, "extracted": None, "reduced": None, "seconds": seconds}
     >>> summarise([nothing])["empty"]
     1
     """
@@ -44,10 +45,12 @@ def summarise(items: Sequence[dict[str, Any]], *, reduce: str = "mean") -> dict[
         "judged": len(judged),
         "not_extracted": sum(item["extracted"] is None for item in judged),
         "reduce": reduce,
-        "ratio": ratios[reduce],
-        "ratios": ratios,
+        "ratio": ratios,
         "shares": shares,
         "median_output_tokens": float(np.median(lengths)) if lengths else None,
+        "seconds": {
+            name: round(sum(item["seconds"][name] for item in items), 3) for name in ("generate", "measure")
+        },
         "limits": LIMITS,
     }
 

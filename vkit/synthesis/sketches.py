@@ -48,7 +48,7 @@ def write_sketches(folder: Path, count: int, seed: int) -> Path:
         options = [sketch.answer, *sketch.mistakes]
         draw.shuffle(options)
         letter = chr(65 + options.index(sketch.answer))
-        record_id = f"sketch-{seed}-{index}"
+        record_id = f"{seed}-{index}"
         buffer = BytesIO()
         sketch.image.save(buffer, "PNG")
         write_bytes(folder / "images" / f"{record_id}.png", buffer.getvalue())

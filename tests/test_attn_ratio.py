@@ -1,0 +1,271 @@
+"""`vkit attn-ratio` and its neighbours, as people call them."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vkit.attention import run as run_module
+from vkit.cli.main import main
+from vkit.synthesis.sketches import write_sketches
+
+
+@pytest.fixture
+def vkit(monkeypatch, capsys):
+    """Call ``vkit`` in this process: exit code, stdout, stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vkit", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def problems(tmp_path):
+    return write_sketches(tmp_path / "problems", 3, seed=2)
+
+
+def items_of(folder):
+    return [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+
+
+def given(problems, out, *more):
+    answers = problems.with_name("answers.jsonl")
+    return ("attn-ratio", "--model", "tiny", "--data", problems, "--text", answers, "--out", out, *more)
+
+
+def test_it_generates_measures_and_leaves_a_page(vkit, problems, tmp_path):
+    out = tmp_path / "run"
+    code, stdout, stderr = vkit(
+        "attn-ratio", "--model", "tiny", "--data", problems, "--out", out, "--max-new-tokens", 6,
+        "--batch-size", 2, "--prompt", "direct", "--limit", 2, "--overlay", 1,
+    )  # fmt: skip
+    assert code == 0, stderr
+    summary = json.loads(stdout)
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert (summary["items"], summary["random_weights"], summary["prompt"]) == (2, True, "direct")
+    for item in items_of(out):
+        tokens = len(item["output_ids"])
+        assert 0 < tokens <= 6
+        for name in ("V", "P", "ratio", "output_tokens"):
+            assert len(item[name]) == tokens
+        np.testing.assert_allclose(np.array(item["V"]) / np.array(item["P"]), item["ratio"], rtol=1e-5)
+        np.testing.assert_allclose(np.sum(list(item["shares"].values()), 0), 1, atol=1e-5)
+        assert item["reduced"]["mean"] == pytest.approx(np.mean(item["ratio"]), rel=1e-5)
+        assert "".join(item["output_tokens"]) == item["output_text"]
+        assert len(item["prompt_ids"]) == item["prompt_length"]
+        assert (out / item["image"]).is_file()
+        assert (out / item["maps"]).is_file()
+        pictures = sorted(path.name for path in (out / "pictures" / item["id"]).iterdir())
+        assert pictures[0] == "heatmap.png"
+    assert (out / "index.html").is_file()
+    assert "index.html" in stderr
+
+
+def test_given_answers_are_measured_as_they_are(vkit, problems, tmp_path):
+    code, stdout, _ = vkit(*given(problems, tmp_path / "run", "--reduce", "max"))
+    assert code == 0
+    summary = json.loads(stdout)
+    assert (summary["accuracy"], summary["not_extracted"], summary["reduce"]) == (1.0, 0, "max")
+    written = [json.loads(line) for line in problems.read_text().splitlines()]
+    assert [item["output_text"].strip() for item in items_of(tmp_path / "run")] == [
+        record["rationale"] for record in written
+    ]
+
+
+def test_batches_change_nothing(vkit, problems, tmp_path):
+    for size in (1, 3):
+        assert vkit(*given(problems, tmp_path / str(size), "--batch-size", size))[0] == 0
+    for alone, together in zip(items_of(tmp_path / "1"), items_of(tmp_path / "3"), strict=True):
+        np.testing.assert_allclose(alone["ratio"], together["ratio"], rtol=1e-4)
+
+
+def test_an_interrupted_run_continues_where_it_stopped(vkit, problems, tmp_path, monkeypatch):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert vkit(*given(problems, whole))[0] == 0
+
+    real, calls = run_module.measure, []
+
+    def dies_at_the_second(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(run_module, "measure", dies_at_the_second)
+    assert vkit(*given(problems, broken))[0] == 1
+    assert len(items_of(broken)) == 1
+    assert not (broken / "summary.json").exists()
+    (broken / "items.jsonl").open("a").write('{"id": "to')  # torn by the kill
+    assert vkit(*given(problems, broken))[0] == 0
+    assert len(calls) == 4  # the first, the one that died, and the two that were left
+    for one, other in zip(items_of(whole), items_of(broken), strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert vkit(*given(problems, broken))[0] == 0
+    assert len(calls) == 4
+
+
+def test_another_run_or_a_changed_record_does_not_mix_in(vkit, problems, tmp_path):
+    out = tmp_path / "run"
+    assert vkit(*given(problems, out))[0] == 0
+    before = (out / "items.jsonl").read_bytes()
+    code, _, stderr = vkit(*given(problems, out, "--spans", "question"))
+    assert (code, "spans 'study' -> 'question'" in stderr) == (1, True)
+    Image.new("RGB", (336, 336), "red").save(problems.parent / "images" / "2-1.png")
+    code, _, stderr = vkit(*given(problems, out))
+    assert (code, "record '2-1' changed" in stderr) == (1, True)
+    assert (out / "items.jsonl").read_bytes() == before
+
+
+def broken_image(problems):
+    path = problems.parent / "images" / "2-1.png"
+    path.write_bytes(path.read_bytes()[:400])
+
+
+def outside(problems):
+    problems.write_text(problems.read_text().replace("images/2-1.png", "../../2-1.png"))
+
+
+def missing_image(problems):
+    (problems.parent / "images" / "2-1.png").unlink()
+
+
+def huge_image(problems):
+    Image.new("1", (9500, 9500)).save(problems.parent / "images" / "2-1.png")
+
+
+def no_image(problems):
+    problems.write_text(problems.read_text().replace('"image": "images/2-1.png", ', ""))
+
+
+def empty(problems):
+    problems.write_text("")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (broken_image, "2-1.png cannot be read"),
+        (outside, "outside its folder"),
+        (missing_image, "2-1.png is missing"),
+        (huge_image, "over the limit of 89478485"),
+        (no_image, "record '2-1' has no image"),
+        (empty, "holds no records"),
+        (lambda problems: problems.unlink(), "does not exist"),
+        (lambda problems: problems.write_text('{"id": 1'), "problems.jsonl:1: not JSON"),
+        (lambda problems: problems.with_name("answers.jsonl").write_text('{"id": "2-0"}'), "answers.jsonl:1"),
+        (
+            lambda problems: problems.with_name("answers.jsonl").write_text('{"id": "2-0", "output": "x"}'),
+            "no answer for 2 of 3 problems, first '2-1'",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(vkit, problems, tmp_path, damage, message):
+    damage(problems)
+    code, stdout, stderr = vkit(*given(problems, tmp_path / "run"))
+    assert (code, stdout) == (1, "")
+    assert message in stderr
+    assert stderr.startswith("vkit: ")
+    assert stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("--device", "cuda:7"), "cuda"),
+        (("--device", "abacus"), "abacus"),
+        (("--model", "no/such/folder/here"), "no/such/folder/here"),
+        (("--adapter", "nowhere"), "nowhere"),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_one_line(vkit, problems, tmp_path, change, message):
+    code, stdout, stderr = vkit(*given(problems, tmp_path / "run"), *change)
+    assert (code, stdout) == (1, ""), stderr
+    assert message in stderr
+    assert stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_wrong_usage_exits_with_2(vkit, problems, tmp_path):
+    for arguments in (
+        ("attn-ratio", "--model", "tiny"),
+        given(problems, tmp_path / "run", "--rows", "all"),
+        given(problems, tmp_path / "run", "--batch-size", 0),
+        ("no-such-command",),
+    ):
+        code, stdout, stderr = vkit(*arguments)
+        assert (code, stdout) == (2, "")
+        assert "Usage" in stderr or "Error" in stderr
+
+
+def test_an_output_folder_that_cannot_be_made_is_told(vkit, problems, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, stderr = vkit(*given(problems, tmp_path / "file" / "run"))
+    assert code == 1
+    assert "cannot be written" in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_ids_that_look_like_paths_stay_inside_the_folder(vkit, problems, tmp_path):
+    text = problems.read_text().replace('"id": "2-1"', '"id": "../../escape"')
+    problems.write_text(text)
+    answers = problems.with_name("answers.jsonl")
+    answers.write_text(answers.read_text().replace('"id": "2-1"', '"id": "../../escape"'))
+    code, _, stderr = vkit(*given(problems, tmp_path / "a" / "run"))
+    assert code == 0, stderr
+    assert not list(tmp_path.glob("escape*"))
+    assert [item["id"] for item in items_of(tmp_path / "a" / "run")][1] == "../../escape"
+
+
+def test_data_check_reports_every_bad_record(vkit, problems):
+    assert json.loads(vkit("data", "check", problems)[1])["good"] == 3
+    missing_image(problems)
+    problems.write_text(problems.read_text() + "nonsense\n")
+    code, stdout, stderr = vkit("data", "check", problems)
+    assert code == 1
+    assert json.loads(stdout) == {"path": str(problems), "good": 2, "bad": 2, "images": 2}
+    assert "2-1.png is missing" in stderr
+    assert "problems.jsonl:4: not JSON" in stderr
+
+
+def test_sketches_are_the_same_bytes_for_the_same_seed(vkit, tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        assert vkit("data", "sketch", "--count", 4, "--seed", seed, "--out", tmp_path / name)[0] == 0
+    read = {
+        name: [path.read_bytes() for path in sorted((tmp_path / name).rglob("*.*"))]
+        for name in ("a", "b", "c")
+    }
+    assert read["a"] == read["b"]
+    assert read["a"] != read["c"]
+
+
+def test_doctor_says_what_runs_here(vkit, monkeypatch):
+    code, stdout, stderr = vkit("doctor")
+    report = json.loads(stdout)
+    assert code == 0
+    assert report["attention"]["cpu"] in ("cpp", "pytorch")
+    assert ("not built" in stderr) == (report["attention"]["cpu"] == "pytorch")
+
+
+def test_a_model_folder_is_loaded_by_path(vkit, problems, tmp_path):
+    from vkit.models.tiny import build_tiny
+
+    build_tiny().save(tmp_path / "tiny-copy")
+    arguments = [tmp_path / "tiny-copy" if a == "tiny" else a for a in given(problems, tmp_path / "copy")]
+    code, _, stderr = vkit(*arguments)
+    assert code == 0, stderr
+    assert vkit(*given(problems, tmp_path / "run"))[0] == 0
+    for copy, original in zip(items_of(tmp_path / "copy"), items_of(tmp_path / "run"), strict=True):
+        assert copy["ratio"] == original["ratio"]
+    shutil.rmtree(tmp_path / "tiny-copy")
