@@ -236,16 +236,18 @@ def _check_segments(segment_ids: Tensor, num_segments: int, key: Tensor) -> Tens
         )
     if num_segments < 1:
         raise ValueError(f"num_segments must be at least 1; got {num_segments}")
-    if not torch.compiler.is_compiling() and segment_ids.numel():
-        state = (segment_ids._version, num_segments)
-        if getattr(segment_ids, "_vkit_checked", None) != state:
-            lowest, highest = (int(x) for x in segment_ids.aminmax())
-            if lowest < -1 or highest >= num_segments:
-                raise ValueError(
-                    f"segment_ids must lie in -1..{num_segments - 1} (num_segments={num_segments}); "
-                    f"got {lowest}..{highest}"
-                )
-            segment_ids._vkit_checked = state  # type: ignore[attr-defined]
+    if torch.compiler.is_compiling() or not segment_ids.numel():
+        return segment_ids.to(torch.int32).contiguous()
+    # A tensor made in inference mode does not count its changes, so it is looked at every time.
+    state = None if segment_ids.is_inference() else (segment_ids._version, num_segments)
+    if state is None or getattr(segment_ids, "_vkit_checked", None) != state:
+        lowest, highest = (int(x) for x in segment_ids.aminmax())
+        if lowest < -1 or highest >= num_segments:
+            raise ValueError(
+                f"segment_ids must lie in -1..{num_segments - 1} (num_segments={num_segments}); "
+                f"got {lowest}..{highest}"
+            )
+        segment_ids._vkit_checked = state  # type: ignore[attr-defined]
     return segment_ids.to(torch.int32).contiguous()
 
 

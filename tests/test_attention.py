@@ -243,6 +243,17 @@ def test_segment_ids_changed_in_place_are_checked_again():
         segment_attention(query, key, value, ids, segments)
 
 
+def test_inference_mode_is_no_way_around_the_check():
+    with torch.inference_mode():
+        (query, key, value, ids, segments), _ = make("causal", torch.float32)
+        for _ in range(2):
+            mass = segment_attention(query, key, value, ids, segments)[2]
+        assert mass.shape == (2, 4, 13, 3)
+        ids[0, 0] = 3
+        with pytest.raises(ValueError, match="must lie in"):
+            segment_attention(query, key, value, ids, segments)
+
+
 def test_rows_that_are_not_there_are_refused():
     (query, key, value, ids, segments), _ = make("causal", torch.float32)
     lse = segment_attention(query, key, value, ids, segments)[1]
