@@ -1,0 +1,1 @@
+"""What people look at after a run: token heat-maps, attention drawn over pictures, and one HTML page."""

@@ -1,0 +1,53 @@
+"""Text for pictures: a font of any size, and a spelling that it can show.
+
+>>> font = load_font(24)
+>>> printable("find x\\u202e in 三", font)
+'find x\\\\u202e in \\\\u4e09'
+
+Pillow's own font covers English and little else, so a character without a glyph is spelt as its Unicode
+escape instead of an empty box. Give ``font`` a TrueType file (for instance DejaVuSans.ttf) for more.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import ImageFont
+
+from vkit.errors import VkitError
+
+Font = ImageFont.FreeTypeFont
+_NO_CHARACTER = "\uffff"  # never assigned, so every font draws its "missing" glyph
+
+
+def load_font(size: int, path: Path | str | None = None) -> Font:
+    """A TrueType font of ``size`` pixels; None: Pillow's own.
+
+    Raises:
+        VkitError: ``path`` is no font.
+    """
+    try:
+        font = ImageFont.load_default(size) if path is None else ImageFont.truetype(str(path), size)
+    except OSError as error:
+        raise VkitError(f"font {path} cannot be read ({error}); give a TrueType file") from error
+    assert isinstance(font, Font), "Pillow without FreeType has only a bitmap font"
+    return font
+
+
+def printable(text: str, font: Font) -> str:
+    """``text`` with control characters, bidirectional marks and missing glyphs spelt as escapes."""
+    return "".join(character if _has_glyph(character, font) else _escape(character) for character in text)
+
+
+@lru_cache(maxsize=4096)
+def _has_glyph(character: str, font: Font) -> bool:
+    if character == " ":
+        return True
+    if not character.isprintable() or 0xD800 <= ord(character) <= 0xDFFF:
+        return False
+    return bytes(font.getmask(character)) != bytes(font.getmask(_NO_CHARACTER))
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,164 @@
+"""Reads what an attention run left behind, and refuses what a page could only show wrongly.
+
+    summary = read_summary(Path("run"))
+    for item in read_items(Path("run")):
+        maps = read_maps(Path("run"), item)
+
+A run folder holds ``items.jsonl`` (one item a line), ``summary.json``, ``images/`` and ``maps/``. An item
+with ``"maps": "maps/11.npz"`` has attention grids; without the key, or with null, the places of its image
+tokens are unknown and there is nothing to draw over its picture.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vkit.errors import VkitError
+from vkit.images import resolve_inside
+from vkit.jsonl import read_json, read_jsonl
+
+SHARES = ("first_token", "before_image", "image", "question", "prompt_rest", "generated")
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The attention of N output tokens to n image tokens: ``weights / 255 * scale[:, None]``.
+
+    weights: uint8 (N, n).
+    scale: float32 (N,).
+    boxes: float32 (n, 4) left, top, right, bottom in fractions of the picture; may reach beyond 0..1. A
+        row of NaN belongs to an image token without a place (the end of a row of patches, for instance).
+    """
+
+    weights: np.ndarray
+    scale: np.ndarray
+    boxes: np.ndarray
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The run's settings and figures.
+
+    Raises:
+        VkitError: ``summary.json`` is missing, or its figures are none; names file and reason.
+    """
+    path = folder / "summary.json"
+    summary = read_json(path)
+    try:
+        _require(summary, "model", _is_text, "text")
+        _require(summary, "items", _is_number, "a number or null")
+        _require(summary, "accuracy", _is_number, "a number or null")
+        _require(summary, "ratio", lambda value: isinstance(value, dict), "an object")
+        _require(summary["ratio"], "mean", _is_number, "a number or null")
+        _require(summary, "limits", _is_text, "text")
+        _require(summary, "random_weights", lambda value: isinstance(value, bool), "true or false")
+    except VkitError as error:
+        raise VkitError(f"{path}: {error}; run attn-ratio again") from error
+    return summary
+
+
+def read_items(folder: Path) -> Iterator[dict[str, Any]]:
+    """The items of a run in order.
+
+    Raises:
+        VkitError: ``items.jsonl`` is missing, or a line is no item; names file, line and reason.
+    """
+    path = folder / "items.jsonl"
+    for number, item in read_jsonl(path):
+        try:
+            _check(item)
+        except VkitError as error:
+            raise VkitError(f"{path}:{number}: {error}; run attn-ratio again") from error
+        yield item
+
+
+def read_maps(folder: Path, item: dict[str, Any]) -> Maps | None:
+    """The attention grids of an item; None where it names none.
+
+    Raises:
+        VkitError: the file is missing, is no archive of arrays, or its arrays do not fit the item.
+    """
+    if item.get("maps") is None:
+        return None
+    path = resolve_inside(folder, item["maps"])
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            maps = Maps(archive["weights"], archive["scale"], archive["boxes"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise VkitError(
+            f"maps {path} of item {item['id']!r} cannot be read ({error}); run it again"
+        ) from error
+    tokens = len(item["output_tokens"])
+    columns = maps.boxes.shape[0] if maps.boxes.ndim else 0
+    expected = {"weights": (tokens, columns), "scale": (tokens,), "boxes": (columns, 4)}
+    given = {name: getattr(maps, name).shape for name in expected}
+    if given != expected or maps.weights.dtype != np.uint8:
+        raise VkitError(
+            f"maps {path}: {given} of {maps.weights.dtype} do not fit the {tokens} tokens of item "
+            f"{item['id']!r}, expected {expected} of uint8; run it again"
+        )
+    if not (np.isfinite(maps.scale).all() and (maps.scale >= 0).all()):
+        raise VkitError(f"maps {path}: a scale is negative or not finite; run item {item['id']!r} again")
+    left, top, right, bottom = maps.boxes.T
+    if ((right <= left) | (bottom <= top)).any():
+        raise VkitError(f"maps {path}: a box is empty or turned around; run item {item['id']!r} again")
+    return maps
+
+
+def _check(item: dict[str, Any]) -> None:
+    _require(item, "id", _is_text, "text")
+    _require(item, "question", _is_text, "text")
+    _require(item, "choices", _is_texts, "a list of texts")
+    for key in ("answer", "extracted", "image"):
+        _require(item, key, lambda value: value is None or _is_text(value), "text or null")
+    _require(item, "correct", lambda value: value is None or isinstance(value, bool), "true, false or null")
+    if item.get("maps") is not None:
+        _require(item, "maps", _is_text, "text or null")
+    _require(item, "output_tokens", _is_texts, "a list of texts")
+    tokens = len(item["output_tokens"])
+    for key in ("V", "P", "ratio"):
+        _require(item, key, lambda value: _is_numbers(value, tokens), f"a list of {tokens} numbers or nulls")
+    _require(item, "reduced", lambda value: value is None or isinstance(value, dict), "an object or null")
+    if item["reduced"] is not None:
+        _require(item["reduced"], "mean", _is_number, "a number or null")
+    if not tokens:
+        return  # an empty answer has no shares
+    _require(item, "shares", lambda value: isinstance(value, dict), "an object")
+    for key in SHARES:
+        _require(
+            item["shares"],
+            key,
+            lambda value: _is_numbers(value, tokens),
+            f"a list of {tokens} numbers or nulls",
+        )
+
+
+def _require(record: dict[str, Any], key: str, fits: Callable[[Any], bool], expected: str) -> None:
+    if key not in record:
+        raise VkitError(f"key {key!r} is missing")
+    if not fits(record[key]):
+        raise VkitError(f"{key!r} must be {expected}")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _is_number(value: Any) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_numbers(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(map(_is_number, value))
