@@ -45,15 +45,15 @@ def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit comes next
-            image = Image.open(path)
-        with image:
-            width, height = image.size
+            file = Image.open(path)
+        with file:
+            width, height = file.size
             if width * height > pixel_limit:
                 raise VkitError(
                     f"image {path} has {width} x {height} pixels, over the limit of {pixel_limit}; "
                     "scale it down"
                 )
-            image = ImageOps.exif_transpose(image)
+            image: Image.Image = ImageOps.exif_transpose(file)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
                 white = Image.new("RGBA", image.size, "white")
