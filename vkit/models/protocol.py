@@ -131,7 +131,7 @@ class VisionLanguageModel(Protocol):
         *,
         padding_side: str = "right",
     ) -> Batch:
-        """Prompts, each followed by its output tokens if given, padded to one length, on the model's device."""
+        """Prompts, each followed by its output if given, padded to one length, on the model's device."""
         ...
 
     def forward(self, batch: Batch) -> Tensor:

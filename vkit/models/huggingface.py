@@ -1,0 +1,299 @@
+"""Any transformers VLM whose images stand in its decoder's sequence, behind vkit's protocol.
+
+    model = load_huggingface("llava-hf/llava-1.5-7b-hf")       # vkit.models.huggingface_loading
+    batch = model.encode([request], padding_side="left")
+    output = model.generate(batch, max_new_tokens=64)
+    hidden = model.forward(model.encode([request], output))    # the replay of that generation
+
+A replay runs prompt and output in one forward. It sees what generation saw: the same images, positions and
+masks, so its logits are those of generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vkit.errors import VkitError
+from vkit.models.geometry import image_boxes
+from vkit.models.huggingface_loading import load_huggingface
+from vkit.models.huggingface_prompt import Prompt, PromptWriter
+from vkit.models.protocol import IMAGE_COLUMN, Batch, ImageColumns, Layout, Request, Text
+
+__all__ = ["HuggingFaceModel", "check_family", "load_huggingface"]
+
+
+class HuggingFaceModel:
+    """A transformers VLM with its processor; implements `vkit.models.protocol.VisionLanguageModel`.
+
+    model: from `AutoModelForImageTextToText`, in eval mode.
+    processor: from `vkit.models.huggingface_loading.load_processor`.
+    name: what people call it.
+
+    Raises:
+        VkitError: the family keeps its images outside the decoder's sequence, or has an unusual structure.
+    """
+
+    def __init__(self, model: Any, processor: Any, name: str) -> None:
+        check_family(model.config, name)
+        self.model, self.processor, self.name = model, processor, name
+        self.tokenizer = processor.tokenizer
+        self.image_token_id = _image_token_id(model.config)
+        self._writer = PromptWriter(processor, self.image_token_id)
+        self._base = model.base_model
+        self._head: nn.Module | None = None
+        if self._base is model or any("cross_attn" in part for part, _ in self.decoder.named_modules()):
+            raise VkitError(
+                f"model {name!r}: {type(model).__name__} does not keep its images in a decoder's sequence; "
+                "choose a family that does, such as LLaVA, Qwen-VL, InternVL, SmolVLM, PaliGemma or Gemma 3"
+            )
+        self._stop_ids = _stop_ids(model, self.tokenizer)
+        _make_greedy(model, self._stop_ids, self.tokenizer.pad_token_id)
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The transformers model whose attention layers form the language decoder."""
+        return self.model.get_decoder()
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def lm_head(self) -> nn.Module:
+        """Maps hidden states (.., D) to the model's logits (.., V), soft-capping and scaling included.
+
+        Raises:
+            VkitError: the model's logits are made in a way that is not known.
+        """
+        if self._head is None:
+            self._head = _find_head(self.model, self.name)
+        return self._head
+
+    def encode(
+        self,
+        requests: Sequence[Request],
+        outputs: Sequence[Sequence[int]] | None = None,
+        *,
+        padding_side: str = "right",
+    ) -> Batch:
+        """Prompts, each followed by its output tokens if given, padded to one length, on the model's device.
+
+        Raises:
+            VkitError: a request cannot be encoded exactly, or is longer than the model's positions; names it.
+        """
+        if padding_side not in ("left", "right"):
+            raise ValueError(f"padding_side must be 'left' or 'right', not {padding_side!r}")
+        if not requests:
+            raise ValueError("encode needs at least one request")
+        outputs = [[]] * len(requests) if outputs is None else outputs
+        prompts, tensors = self._writer.write(requests)
+        rows = [[*prompt.ids.tolist(), *output] for prompt, output in zip(prompts, outputs, strict=True)]
+        length = max(map(len, rows))
+        for request, prompt, output in zip(requests, prompts, outputs):
+            self._check_length(request.id, len(prompt.ids), len(output))
+            if self.image_token_id in output:
+                raise VkitError(
+                    f"request {request.id!r}: its output holds the image token {self.image_token_id}, which "
+                    "cannot be replayed; leave the request out"
+                )
+        offsets = [length - len(row) if padding_side == "left" else 0 for row in rows]
+
+        def padded(values: list[list[int]], fill: int) -> Tensor:
+            table = torch.full((len(rows), length), fill, dtype=torch.long)
+            for i, (value, offset) in enumerate(zip(values, offsets)):
+                table[i, offset : offset + len(value)] = torch.tensor(value, dtype=torch.long)
+            return table.to(self.device)
+
+        inputs: dict[str, Any] = {
+            "input_ids": padded(rows, self.tokenizer.pad_token_id),
+            "attention_mask": padded([[1] * len(row) for row in rows], 0),
+        }
+        for key in prompts[0].types:
+            kind = self._writer.output_type if key == "token_type_ids" else 0
+            types = [
+                [*prompt.types[key].tolist(), *[kind] * len(out)] for prompt, out in zip(prompts, outputs)
+            ]
+            inputs[key] = padded(types, 0)
+        for key, value in tensors.items():
+            dtype = self.model.dtype if torch.is_tensor(value) and value.is_floating_point() else None
+            inputs[key] = value.to(self.device, dtype) if torch.is_tensor(value) else value
+        layouts, seen = [], 0
+        for request, prompt, row, offset in zip(requests, prompts, rows, offsets):
+            layouts.append(self._layout(request, prompt, row, offset, tensors, seen))
+            seen += len(request.images)
+        return Batch(inputs, layouts, length, [request.id for request in requests])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Last hidden states after the final norm, (B, T, D); ``lm_head`` of them gives the logits."""
+        inputs = dict(batch.inputs)
+        if any(layout.offset for layout in batch.layouts) and not hasattr(self._base, "get_rope_index"):
+            # As in generation: positions start at an item's first column. Multimodal positions do so anyway.
+            mask = inputs["attention_mask"]
+            inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        hidden = self._base(**inputs, use_cache=False, return_dict=True).last_hidden_state
+        if hidden.shape[1] != batch.length:
+            raise VkitError(
+                f"model {self.name!r}: its decoder saw {hidden.shape[1]} columns where the prompt has "
+                f"{batch.length}; this family is not supported"
+            )
+        return hidden
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, *, max_new_tokens: int) -> list[list[int]]:
+        """Greedy continuation of each prompt, without the end-of-sequence token. Needs left padding."""
+        for request_id, layout in zip(batch.ids, batch.layouts):
+            if layout.offset + len(layout) != batch.length:
+                raise ValueError("generate needs a batch that was encoded with padding_side='left'")
+            self._check_length(request_id, len(layout), max_new_tokens)
+        ids = self.model.generate(**batch.inputs, max_new_tokens=max_new_tokens)[:, batch.length :].tolist()
+        return [row[: next((i for i, t in enumerate(row) if t in self._stop_ids), len(row))] for row in ids]
+
+    def tokenize_answer(self, text: str) -> list[int]:
+        """The ids of an answer as they follow the prompt, without the end-of-sequence token.
+
+        Raises:
+            VkitError: the tokenizer joins the answer's first letters with the prompt's last.
+        """
+        prompt, lead = self._writer.answer_lead(Request("answer", (Text("?"),)))
+        ids = [
+            self.tokenizer(t, add_special_tokens=False)["input_ids"] for t in (prompt, prompt + lead + text)
+        ]
+        if ids[1][: len(ids[0])] != ids[0]:
+            raise VkitError(
+                f"answer {text[:40]!r} merges with the end of the prompt of {self.name!r}; rephrase it"
+            )
+        return ids[1][len(ids[0]) :]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of output ids, special tokens left out."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _check_length(self, request_id: str, prompt: int, more: int) -> None:
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if limit is not None and prompt + more > limit:
+            raise VkitError(
+                f"request {request_id!r}: a prompt of {prompt} columns and {more} output tokens exceed the "
+                f"{limit} positions of {self.name!r}; shorten the text, the image or the output"
+            )
+
+    def _layout(
+        self,
+        request: Request,
+        prompt: Prompt,
+        row: list[int],
+        offset: int,
+        tensors: dict[str, Any],
+        seen: int,
+    ) -> Layout:
+        token_ids = np.asarray(row, dtype=np.int64)
+        images = []
+        for i, (columns, image) in enumerate(zip(prompt.images, request.images)):
+            token_ids[columns] = IMAGE_COLUMN
+            grid = tensors["image_grid_thw"][seen + i].tolist() if "image_grid_thw" in tensors else None
+            boxes = image_boxes(
+                self.model.config,
+                self.processor,
+                image.size,
+                columns=len(columns),
+                grid=grid,
+                replacement=prompt.replacements[i],
+                alone=len(request.images) == 1,
+            )
+            images.append(ImageColumns(columns, boxes))
+        question = np.zeros(len(row), dtype=bool)
+        question[: len(prompt.ids)] = prompt.question
+        return Layout(token_ids, len(prompt.ids), tuple(images), question, offset)
+
+
+def check_family(config: Any, name: str) -> None:
+    """Refuse a family whose images do not stand in a decoder's sequence, from its config alone."""
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    family = config.model_type
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise VkitError(
+            f"model {name!r}: {family!r} is no image-text-to-text model of transformers; choose one"
+        )
+    if config.is_encoder_decoder or getattr(config.get_text_config(), "is_encoder_decoder", False):
+        raise VkitError(f"model {name!r}: {family!r} is an encoder-decoder; choose a decoder-only model")
+    if getattr(config.get_text_config(), "cross_attention_layers", None):
+        raise VkitError(
+            f"model {name!r}: {family!r} reads its images by cross-attention; "
+            "choose a model that keeps them in its decoder's sequence"
+        )
+    if _image_token_id(config) is None:
+        raise VkitError(
+            f"model {name!r}: {family!r} names no image token in its config; "
+            "choose a model whose image columns can be told"
+        )
+
+
+def _image_token_id(config: Any) -> Any:
+    for key in ("image_token_id", "image_token_index"):
+        if getattr(config, key, None) is not None:
+            return getattr(config, key)
+    return None
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    ids = model.generation_config.eos_token_id
+    ids = tokenizer.eos_token_id if ids is None else ids
+    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+
+
+def _make_greedy(model: Any, stop_ids: list[int], pad_token_id: int) -> None:
+    """Keep nothing of the checkpoint's sampling, penalties and limits: the argmax, until a stop id."""
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig(
+        do_sample=False, num_beams=1, eos_token_id=stop_ids or None, pad_token_id=pad_token_id
+    )
+
+
+class ScaledHead(nn.Module):
+    """A linear head whose logits are multiplied by ``factor`` and soft-capped: cap * tanh(logits / cap)."""
+
+    def __init__(self, linear: nn.Module, *, factor: float = 1.0, softcap: float | None = None) -> None:
+        super().__init__()
+        self.linear, self.factor, self.softcap = linear, factor, softcap
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        logits = self.linear(hidden) * self.factor
+        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
+
+
+@torch.no_grad()
+def _find_head(model: Any, name: str) -> nn.Module:
+    """The head that makes the model's logits of hidden states, found by handing the model states of our own.
+
+    The states are large, so that soft-capping shows.
+    """
+    linear, text = model.get_output_embeddings(), model.config.get_text_config()
+    candidates: list[nn.Module] = [] if linear is None else [linear]
+    if (softcap := getattr(text, "final_logit_softcapping", None)) is not None:
+        candidates.append(ScaledHead(linear, softcap=softcap))
+    for key, invert in (("logit_scale", False), ("logits_scaling", True)):
+        if isinstance(scale := getattr(text, key, None), (int, float)):
+            candidates.append(ScaledHead(linear, factor=1 / scale if invert else scale))
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(1, 4, text.hidden_size, generator=generator).to(model.device, model.dtype) * 30
+
+    def replace(module: nn.Module, args: Any, output: Any) -> Any:
+        output.last_hidden_state = hidden
+        return output
+
+    handle = model.base_model.register_forward_hook(replace)
+    try:
+        ids = torch.zeros(1, 4, dtype=torch.long, device=model.device)
+        logits = model(input_ids=ids, use_cache=False, return_dict=True).logits
+    finally:
+        handle.remove()
+    for candidate in candidates:
+        if torch.allclose(candidate(hidden).to(logits.dtype), logits, rtol=1e-3, atol=1e-3):
+            return candidate
+    raise VkitError(f"model {name!r}: {type(model).__name__} makes its logits in a way that is not known")

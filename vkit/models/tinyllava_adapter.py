@@ -1,0 +1,275 @@
+"""TinyLLaVA behind vkit's protocol: prompts, pictures, batches, greedy generation, training labels.
+
+model = load_model("path/to/TinyLLaVA-Phi-2-SigLIP-3.1B")       # vkit.models.loading
+batch = model.encode([Request("1", (Picture(image), Text("Find x.", question=True)))], padding_side="left")
+model.decode(model.generate(batch, max_new_tokens=64)[0])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vkit.errors import VkitError
+from vkit.models.protocol import IMAGE_COLUMN, Batch, ImageColumns, Layout, Request
+from vkit.models.tinyllava import IGNORE_INDEX, IMAGE_TOKEN, TinyLlava
+from vkit.models.tinyllava_images import ImageSettings
+from vkit.models.tinyllava_prompt import EOS, tokenize_answer, tokenize_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass
+class TrainingBatch(Batch):
+    """A batch of prompts and answers; labels (B, T) in columns, `IGNORE_INDEX` at all that is no answer.
+
+    The label of column t is the token of column t, as everywhere: the loss compares hidden state t with
+    label t + 1.
+    """
+
+    labels: Tensor | None = None
+
+
+class TinyLlavaModel:
+    """Implements `vkit.models.protocol.VisionLanguageModel`.
+
+    Args:
+        model: the module, on its device.
+        tokenizer: a fast tokenizer.
+        images: how pictures are prepared.
+        name: what reports call the model.
+        files: the checkpoint's other files, written back by `save`.
+        random_weights: True where nothing was learned, so that reports can say that the numbers mean nothing.
+    """
+
+    def __init__(
+        self,
+        model: TinyLlava,
+        tokenizer: PreTrainedTokenizerBase,
+        images: ImageSettings,
+        *,
+        name: str,
+        files: dict[str, bytes] | None = None,
+        random_weights: bool = False,
+    ) -> None:
+        family = model.config.text.model_type
+        if family not in EOS:
+            raise VkitError(
+                f"{name}: the prompt template of {family!r} models is not known; known: {', '.join(EOS)}"
+            )
+        if not tokenizer.is_fast:
+            raise VkitError(f"{name}: needs a fast tokenizer; add its tokenizer.json to the checkpoint")
+        self.eos_token_id = tokenizer.get_vocab().get(EOS[family], -1)
+        if self.eos_token_id < 0:
+            raise VkitError(
+                f"{name}: the tokenizer lacks {EOS[family]!r}; copy the one of the language model"
+            )
+        if len(tokenizer) > model.language_model.get_input_embeddings().num_embeddings:
+            raise VkitError(
+                f"{name}: the tokenizer has more tokens than the model; they do not belong together"
+            )
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.images = images
+        self.name = name
+        self.files = files or {}
+        self.random_weights = random_weights
+
+    @property
+    def decoder(self) -> nn.Module:
+        return self.model.language_model.get_decoder()
+
+    @property
+    def lm_head(self) -> nn.Module:
+        return self.model.language_model.get_output_embeddings()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def encode(
+        self,
+        requests: Sequence[Request],
+        outputs: Sequence[Sequence[int]] | None = None,
+        *,
+        padding_side: str = "right",
+    ) -> Batch:
+        """Prompts, each followed by its output tokens if given, padded to one length, on the model's device.
+
+        Raises:
+            VkitError: a text holds ``<image>`` or a special token, a sequence is longer than the model takes,
+                or outputs do not fit the requests; names the request.
+        """
+        if padding_side not in ("left", "right"):
+            raise ValueError(f"padding_side must be left or right, not {padding_side!r}")
+        if not requests:
+            raise VkitError("there is no request to encode; give at least one")
+        outputs = [()] * len(requests) if outputs is None else outputs
+        if len(outputs) != len(requests):
+            raise VkitError(f"{len(requests)} requests but {len(outputs)} outputs; give one for each")
+        items = [self._item(request, output) for request, output in zip(requests, outputs)]
+        ids = [item_ids for item_ids, _ in items]
+        layouts = [layout for _, layout in items]
+
+        longest, length = max(map(len, ids)), max(map(len, layouts))
+        input_ids = torch.full((len(ids), longest), self.eos_token_id)
+        attention_mask = torch.zeros_like(input_ids)
+        for row, item_ids in enumerate(ids):
+            start = longest - len(item_ids) if padding_side == "left" else 0
+            input_ids[row, start : start + len(item_ids)] = torch.tensor(item_ids)
+            attention_mask[row, start : start + len(item_ids)] = 1
+        if padding_side == "left":
+            layouts = [_shifted(layout, length - len(layout)) for layout in layouts]
+        pictures = [self.images.pixel_values(image) for request in requests for image in request.images]
+        return Batch(
+            inputs={
+                "input_ids": input_ids.to(self.device),
+                "attention_mask": attention_mask.to(self.device),
+                "pixel_values": torch.from_numpy(np.stack(pictures)).to(self.device) if pictures else None,
+                "padding_side": padding_side,
+            },
+            layouts=layouts,
+            length=length,
+            ids=[request.id for request in requests],
+        )
+
+    def encode_training(
+        self, requests: Sequence[Request], answers: Sequence[str], *, padding_side: str = "right"
+    ) -> TrainingBatch:
+        """Prompts with their answers and the end-of-sequence token, and the labels of these.
+
+        Raises:
+            VkitError: as `encode`, and where an answer is empty, so that nothing would be learned from it.
+        """
+        if len(answers) != len(requests):
+            raise VkitError(f"{len(requests)} requests but {len(answers)} answers; give one for each")
+        outputs = []
+        for request, answer in zip(requests, answers):
+            if not answer.strip():
+                raise VkitError(
+                    f"request {request.id!r}: the answer is empty, nothing to learn; remove the sample"
+                )
+            try:
+                outputs.append([*self.tokenize_answer(answer), self.eos_token_id])
+            except VkitError as error:
+                raise VkitError(f"request {request.id!r}: {error}") from error
+        batch = self.encode(requests, outputs, padding_side=padding_side)
+        labels = torch.full((len(requests), batch.length), IGNORE_INDEX)
+        for row, layout in enumerate(batch.layouts):
+            answer_ids = torch.from_numpy(layout.token_ids[layout.prompt_length :])
+            start = layout.offset + layout.prompt_length
+            labels[row, start : start + len(answer_ids)] = answer_ids
+        return TrainingBatch(**vars(batch), labels=labels.to(self.device))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Last hidden states after the final norm, (B, T, D)."""
+        return self.model(**batch.inputs, compute_logits=False).last_hidden_state
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, *, max_new_tokens: int) -> list[list[int]]:
+        """Greedy continuation of each prompt, without the end-of-sequence token.
+
+        Raises:
+            VkitError: prompts of different lengths are not padded on the left, or the output would pass the
+                model's last position.
+        """
+        for id_, layout in zip(batch.ids, batch.layouts):
+            if layout.offset + len(layout) != batch.length:
+                raise VkitError(f"request {id_!r} is padded on the right; encode with padding_side='left'")
+            self._check_positions(id_, len(layout) + max_new_tokens, "prompt and new tokens")
+        training = self.model.training
+        self.model.eval()
+        try:
+            tokens = self._greedy(batch, max_new_tokens)
+        finally:
+            self.model.train(training)
+        return [row[: row.index(self.eos_token_id)] if self.eos_token_id in row else row for row in tokens]
+
+    def tokenize_answer(self, text: str) -> list[int]:
+        """The ids of an answer as they follow the prompt, without the end-of-sequence token."""
+        return tokenize_answer(text, self.tokenizer)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of output ids, special tokens left out."""
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text)
+
+    def save(self, folder: str | Path, *, max_shard_size: int = 5 * 10**9) -> None:
+        """Write a checkpoint in the official layout; see `tinyllava_checkpoint.write_checkpoint`."""
+        from vkit.models.tinyllava_checkpoint import write_checkpoint
+
+        raw = (
+            {**self.model.config.raw, "random_weights": True}
+            if self.random_weights
+            else self.model.config.raw
+        )
+        write_checkpoint(Path(folder), self.model, raw, self.files, max_shard_size=max_shard_size)
+
+    def _item(self, request: Request, output: Sequence[int]) -> tuple[list[int], Layout]:
+        prompt = tokenize_prompt(request, self.tokenizer)
+        vocabulary = self.model.language_model.get_input_embeddings().num_embeddings
+        if not all(0 <= token < vocabulary for token in output):
+            raise VkitError(
+                f"request {request.id!r}: an output id lies outside the vocabulary of {vocabulary}"
+            )
+        ids = [*prompt.ids, *output]
+        width = self.model.config.num_image_tokens
+        widths = [width if token == IMAGE_TOKEN else 1 for token in ids]
+        token_ids = np.repeat([IMAGE_COLUMN if token == IMAGE_TOKEN else token for token in ids], widths)
+        starts = np.cumsum(widths) - widths
+        places = [start for start, token in zip(starts, ids) if token == IMAGE_TOKEN]
+        prompt_length = len(token_ids) - len(output)
+        limit = self.model.config.max_length
+        if prompt_length > limit:
+            raise VkitError(
+                f"request {request.id!r}: the prompt takes {prompt_length} columns, over the model's"
+                f" tokenizer_model_max_length of {limit}; shorten it"
+            )
+        self._check_positions(request.id, len(token_ids), "prompt and output")
+        layout = Layout(
+            token_ids=token_ids.astype(np.int64),
+            prompt_length=prompt_length,
+            images=tuple(
+                ImageColumns(start + np.arange(width), self.images.boxes(image, self.model.config))
+                for start, image in zip(places, request.images)
+            ),
+            question=np.repeat([*prompt.question, *[False] * len(output)], widths).astype(bool),
+        )
+        return ids, layout
+
+    def _check_positions(self, id_: str, length: int, what: str) -> None:
+        limit = self.model.config.text.max_position_embeddings
+        if length > limit:
+            raise VkitError(
+                f"request {id_!r}: {what} take {length} columns, over the model's max_position_embeddings of"
+                f" {limit}; shorten them"
+            )
+
+    def _greedy(self, batch: Batch, max_new_tokens: int) -> list[list[int]]:
+        spliced = self.model.splice(**batch.inputs)
+        mask, position = spliced.attention_mask, spliced.position_ids[:, -1:]
+        finished = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
+        step = {"inputs_embeds": spliced.inputs_embeds, "position_ids": spliced.position_ids}
+        cache, tokens = None, []
+        for _ in range(max_new_tokens):
+            output = self.decoder(**step, attention_mask=mask, past_key_values=cache, use_cache=True)
+            token = self.lm_head(output.last_hidden_state[:, -1]).argmax(dim=-1)
+            tokens.append(token)
+            finished |= token == self.eos_token_id
+            if finished.all():
+                break
+            cache, position = output.past_key_values, position + 1
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            step = {"input_ids": token[:, None], "position_ids": position}
+        return torch.stack(tokens, dim=1).tolist() if tokens else [[] for _ in batch.layouts]
+
+
+def _shifted(layout: Layout, offset: int) -> Layout:
+    return Layout(layout.token_ids, layout.prompt_length, layout.images, layout.question, offset)

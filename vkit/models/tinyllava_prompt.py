@@ -1,0 +1,151 @@
+"""TinyLLaVA's prompt: what the model reads for a request, and which of its tokens are the question.
+
+    prompt = tokenize_prompt(request, tokenizer)
+    prompt.ids             # token ids, IMAGE_TOKEN (-200) where a picture goes
+    prompt.question        # True at tokens of the user's question
+
+    <system> USER: <image>\\n{question} ASSISTANT:          and in training ` {answer}<eos>` after it
+
+The text pieces around a picture are tokenised apart, as the checkpoints were trained. A single picture goes
+first wherever the request puts it, which is what the official code does; several stay in their places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vkit.errors import VkitError
+from vkit.models.protocol import Request, Text
+from vkit.models.tinyllava import IMAGE_TOKEN
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful,"
+    " detailed, and polite answers to the user's questions."
+)
+BEFORE_USER = f"{SYSTEM} USER: "
+BEFORE_ANSWER = "ASSISTANT:"
+
+# The families whose template is the one above, with the token that ends an answer. Gemma's is another.
+EOS = {"phi": "<|endoftext|>", "llama": "</s>"}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """ids and question run in parallel; IMAGE_TOKEN stands once for each picture."""
+
+    ids: list[int]
+    question: list[bool]
+
+
+def tokenize_prompt(request: Request, tokenizer: PreTrainedTokenizerBase) -> Prompt:
+    """The prompt of a request.
+
+    Raises:
+        VkitError: a text holds ``<image>`` or a special token, read as such; names the request.
+    """
+    for part in request.parts:
+        if isinstance(part, Text):
+            check_text(part.text, f"request {request.id!r}", tokenizer)
+    pieces = _arrange(request)
+    pieces[0] = _Piece.of(BEFORE_USER) + pieces[0]
+    pieces[-1] = pieces[-1] + _Piece.of(f" {BEFORE_ANSWER}")
+    ids: list[int] = []
+    question: list[bool] = []
+    for index, piece in enumerate(pieces):
+        piece_ids, offsets = _tokenize(piece.text, tokenizer)
+        piece_question = _touched(offsets, piece)
+        if index:
+            ids.append(IMAGE_TOKEN)
+            question.append(False)
+            # Tokenisers that begin every text with a special token (Llama's) would repeat it here.
+            if piece_ids[:1] == [tokenizer.bos_token_id] and offsets[0] == (0, 0):
+                piece_ids, piece_question = piece_ids[1:], piece_question[1:]
+        ids += piece_ids
+        question += piece_question
+    return Prompt(ids, question)
+
+
+def tokenize_answer(answer: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids of an answer as they follow the prompt, tokenised with the prompt's end and cut from it.
+
+    Raises:
+        VkitError: the answer holds a special token, or joins the prompt's last token, so that it has no ids
+            of its own.
+    """
+    check_text(answer, f"answer {answer[:40]!r}", tokenizer)
+    before, _ = _tokenize(BEFORE_ANSWER, tokenizer)
+    joined, _ = _tokenize(f"{BEFORE_ANSWER} {answer}", tokenizer)
+    if joined[: len(before)] != before:
+        raise VkitError(
+            f"answer {answer[:40]!r} joins the prompt's last token; this tokenizer is not supported"
+        )
+    return joined[len(before) :]
+
+
+def check_text(text: str, where: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a text that the tokenizer, or the splice, would take for more than text."""
+    for token in ("<image>", *tokenizer.all_special_tokens):
+        if token in text:
+            raise VkitError(f"{where} holds the text {token!r}, which the model reads as a token; remove it")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A text, and for each of its characters whether it belongs to the question."""
+
+    text: str
+    question: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, text: str, question: bool = False) -> _Piece:
+        return cls(text, (question,) * len(text))
+
+    def __add__(self, other: _Piece) -> _Piece:
+        return _Piece(self.text + other.text, self.question + other.question)
+
+    def strip(self, left: bool = True, right: bool = True) -> _Piece:
+        start = len(self.text) - len(self.text.lstrip()) if left else 0
+        stop = max(start, len(self.text.rstrip())) if right else len(self.text)
+        return _Piece(self.text[start:stop], self.question[start:stop])
+
+
+def _arrange(request: Request) -> list[_Piece]:
+    """What the user says as text pieces with a picture between each two."""
+    pieces = [_Piece.of("")]
+    for part in request.parts:
+        if isinstance(part, Text):
+            pieces[-1] += _Piece.of(part.text, part.question)
+        else:
+            pieces.append(_Piece.of(""))
+    if len(pieces) == 2:
+        words = (pieces[0] + pieces[1]).strip()
+        return [_Piece.of(""), _Piece.of("\n") + words if words.text else words]
+    if len(pieces) > 2:
+        pieces[0], pieces[-1] = pieces[0].strip(right=False), pieces[-1].strip(left=False)
+    return pieces
+
+
+def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[tuple[int, int]]]:
+    encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
+    return list(encoded["input_ids"]), [tuple(span) for span in encoded["offset_mapping"]]
+
+
+def _touched(offsets: list[tuple[int, int]], piece: _Piece) -> list[bool]:
+    """Which tokens share a character with the question; the blanks that lead into a word do not count.
+
+    Tokenisers differ in whether a token's span covers its leading blanks, so each span is first stretched
+    back to the end of the token before it.
+    """
+    touched, end = [], 0
+    for start, stop in offsets:
+        start = min(start, end)
+        if start < stop:
+            span = piece.text[start:stop]
+            start += (len(span) - len(span.lstrip())) if span.strip() else 0
+        touched.append(any(piece.question[start:stop]))
+        end = max(end, stop)
+    return touched
