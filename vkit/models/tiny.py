@@ -92,19 +92,39 @@ def build_tiny(seed: int = 0) -> TinyLlavaModel:
     >>> sum(parameter.numel() for parameter in model.model.parameters()) < 2_000_000
     True
     """
+    return build_random(CONFIG, name="tiny", seed=seed)
+
+
+def build_random(
+    values: dict[str, Any],
+    *,
+    name: str,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> TinyLlavaModel:
+    """A TinyLLaVA of any size with random weights and the preset's tokenizer, for tests and benchmarks.
+
+    Args:
+        values: a ``config.json``; its vocabulary must hold the tokenizer's `VOCABULARY` tokens.
+        name: what reports call it.
+        seed: of the weights; the same seed gives the same weights on the same kind of device.
+    """
     from vkit.models.tinyllava_checkpoint import empty_model
 
-    config = TinyLlavaConfig.from_dict(CONFIG)
+    config = TinyLlavaConfig.from_dict(values)
     model = empty_model(config)
-    generator = torch.Generator().manual_seed(seed)
-    weights = {name: _random(name, like, generator) for name, like in sorted(model.state_dict().items())}
+    generator = torch.Generator(device).manual_seed(seed)
+    weights = {
+        key: _random(key, like, generator).to(dtype) for key, like in sorted(model.state_dict().items())
+    }
     model.load_state_dict(weights, assign=True)
     tokenizer = build_tokenizer()
     return TinyLlavaModel(
-        model,
+        model.to(device),
         _wrap(tokenizer),
         ImageSettings.from_dicts(None, config),
-        name="tiny",
+        name=name,
         files=_files(tokenizer, config),
         random_weights=True,
     )
@@ -166,10 +186,11 @@ def _files(tokenizer: Tokenizer, config: TinyLlavaConfig) -> dict[str, bytes]:
 
 def _random(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
     """Weights of unit gain (normal, 1 / sqrt(inputs)), small embeddings, norms that do nothing yet."""
-    if "norm" in name:
-        return torch.ones(like.shape) if name.endswith("weight") else torch.zeros(like.shape)
-    if name.endswith("bias"):
-        return torch.zeros(like.shape)
-    weight = torch.randn(like.shape, generator=generator)
+    device = generator.device
+    if "norm" in name and name.endswith("weight"):
+        return torch.ones(like.shape, device=device)
+    if "norm" in name or name.endswith("bias"):
+        return torch.zeros(like.shape, device=device)
+    weight = torch.randn(like.shape, generator=generator, device=device)
     small = "embed_tokens" in name or "lm_head" in name or "position_embedding" in name
     return weight * (0.02 if small else like[0].numel() ** -0.5)
