@@ -1,0 +1,52 @@
+"""Runs a benchmark by name, or all of them.
+
+python -m benchmarks                        # all that need no GPU, one dated JSON each in benchmarks/results
+python -m benchmarks attention --quick      # one, with its own options
+python -m benchmarks end_to_end
+python -m benchmarks micro                  # pytest-benchmark over the kernels
+python -m benchmarks gpu                    # everything that needs a GPU
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+CPU_BENCHMARKS = ("attention", "end_to_end")
+NAMES = (*CPU_BENCHMARKS, "micro", "gpu", "compile_report")
+
+
+def main(arguments: list[str]) -> int:
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
+    if not arguments:
+        date = datetime.date.today().isoformat()
+        for name in CPU_BENCHMARKS:
+            run(name, ["--json", str(RESULTS / f"{date}-cpu-{name}.json")])
+        return 0
+    name, *rest = arguments
+    if name not in NAMES:
+        print(f"benchmarks: no benchmark {name!r}; one of {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    if name == "micro":
+        import pytest
+
+        return int(
+            pytest.main(
+                [str(Path(__file__).with_name("micro_attention.py")), "-p", "no:cacheprovider", *rest]
+            )
+        )
+    return run(name, rest)
+
+
+def run(name: str, arguments: list[str]) -> int:
+    result = importlib.import_module(f"benchmarks.{name}").main(arguments)
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,36 @@
+// The kernels in AVX-512: sixteen floats a vector, thirty-two registers.
+#if defined(__x86_64__)
+#include "attention.h"
+
+#define VKIT_VECTOR_BYTES 64
+#define VKIT_PANEL 8
+
+#if defined(__clang__)
+#pragma clang attribute push(                                               \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
+#endif
+
+namespace vkit {
+namespace {
+namespace avx512 {
+#include "attention_kernel.h"
+} // namespace avx512
+} // namespace
+} // namespace vkit
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+namespace vkit {
+
+extern const Kernels AVX512_FLOAT32 = avx512::kernels<avx512::Float32Tiles<float>>();
+extern const Kernels AVX512_BFLOAT16 = avx512::kernels<avx512::Float32Tiles<std::uint16_t>>();
+
+} // namespace vkit
+#endif
