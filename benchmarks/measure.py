@@ -14,6 +14,7 @@ import ctypes
 import datetime
 import functools
 import importlib.metadata
+import json
 import os
 import platform
 import statistics
