@@ -144,6 +144,12 @@ def _status_mib(field: str) -> float:
     raise RuntimeError(f"{_STATUS} has no {field}")
 
 
+def write_result(path: Path, result: dict[str, Any]) -> None:
+    """Write a benchmark's result as JSON, its folder made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def _cpu_name() -> str:
     cpu_info = Path("/proc/cpuinfo")
     lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
