@@ -13,7 +13,8 @@ from tests.tiny_checkpoints import BOS, EOS, FAMILIES, temporary_folder, write_c
 from tests.tiny_vlms import IMAGE_TOKEN, TEXT, VISION
 from vkit.attention.capture import capture
 from vkit.errors import VkitError
-from vkit.models.huggingface import HuggingFaceModel, load_huggingface
+from vkit.models.huggingface import HuggingFaceModel
+from vkit.models.huggingface_loading import load_huggingface
 from vkit.models.loading import load_model
 from vkit.models.protocol import IMAGE_COLUMN, Picture, Request, Text, token_pieces
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.tiny_checkpoints import FAMILIES, temporary_folder, write_checkpoint
 from vkit.models.geometry import grid_boxes, image_boxes
-from vkit.models.huggingface import load_huggingface
+from vkit.models.huggingface_loading import load_huggingface
 from vkit.models.protocol import Picture, Request, Text
 
 # Widths and heights, far from square and from multiples of a patch.

@@ -20,11 +20,8 @@ from torch import Tensor, nn
 
 from vkit.errors import VkitError
 from vkit.models.geometry import image_boxes
-from vkit.models.huggingface_loading import load_huggingface
 from vkit.models.huggingface_prompt import Prompt, PromptWriter
 from vkit.models.protocol import IMAGE_COLUMN, Batch, ImageColumns, Layout, Request, Text
-
-__all__ = ["HuggingFaceModel", "check_family", "load_huggingface"]
 
 
 class HuggingFaceModel:
