@@ -175,7 +175,8 @@ def _check_query_key(query: Tensor, key: Tensor) -> None:
         raise ValueError(f"query and key must be (B, H, T, D); got {_describe(query)} and {_describe(key)}")
     if query.dtype != key.dtype or query.device != key.device or not query.is_floating_point():
         raise ValueError(
-            f"query and key must share a floating dtype and device; got {_describe(query)} and {_describe(key)}"
+            "query and key must share a floating dtype and device; "
+            f"got {_describe(query)} and {_describe(key)}"
         )
     batch, heads, query_length, head_size = query.shape
     key_batch, key_heads, key_length, key_size = key.shape

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-
 BLOCK_BUDGET_MIB = 32
 
 
