@@ -34,6 +34,7 @@ from vkit.kernels import (
     attention_triton_common,
     attention_triton_rows,
 )
+from vkit.kernels.attention_scoring import Scoring
 from vkit.kernels.attention_triton_common import Tiles
 
 KERNELS = ("forward", "grad_query", "grad_key", "rows")
@@ -158,23 +159,24 @@ def _recorded_launch(
     common = attention_triton_common
     shape = (divmod(arch, 10), head_size, dtype.itemsize)
     crowded = options["mask"] is not None or options["softcap"] is not None
+    scoring = Scoring(**options)
     with _recording() as launches:
         if kernel == "forward":
             tiles = tiles or common.forward_tiles(*shape)
-            attention_triton.segment_attention(query, key, value, ids, num_segments, **options, tiles=tiles)
+            attention_triton.segment_attention(query, key, value, ids, num_segments, scoring, tiles=tiles)
         elif kernel in ("grad_query", "grad_key"):
             grad_mass = torch.empty(batch, heads, length, num_segments, device="meta")
             query_tiles = common.grad_query_tiles(*shape)
             key_tiles = common.grad_key_tiles(*shape, crowded)
             attention_triton.segment_attention_backward(
-                grad_out, grad_mass, delta, query, key, value, ids, lse, **options,
+                grad_out, grad_mass, delta, query, key, value, ids, lse, scoring,
                 query_tiles=tiles or query_tiles, key_tiles=tiles or key_tiles,
             )  # fmt: skip
         else:
             tiles = tiles or common.row_tiles(*shape, crowded, num_rows=length)
             rows = torch.empty(batch, length, dtype=torch.int32, device="meta")
             out = torch.empty(batch, length, length, device="meta")
-            attention_triton.attention_rows_(query, key, lse, rows, out, **options, tiles=tiles)
+            attention_triton.attention_rows_(query, key, lse, rows, out, scoring, tiles=tiles)
     return next(launch for launch in launches if launch.kernel.__name__ == f"_{kernel}_kernel")
 
 

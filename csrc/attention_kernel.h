@@ -148,17 +148,17 @@ template <class T>
 void write_results(const SegmentAttention& p, const Lanes& lanes, const SoftmaxState& state) {
   for (int lane = 0; lane < lanes.count; ++lane) {
     const std::int64_t row = (lanes.item * p.heads + lanes.head) * p.query_length + lanes.query[lane];
-    const float total = state.total[lane];
-    const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
+    const float total = state.total[lane]; // 0: no key was seen; it may also be no number
+    const float inverse = total == 0.0f ? 0.0f : 1.0f / total;
     T* out = (T*)p.out + row * p.head_size;
     for (std::int64_t d = 0; d < p.head_size; ++d) {
       from_float(state.outputs[d * GROUP + lane] * inverse, out + d);
     }
     float* mass = p.mass + row * p.num_segments;
     for (std::int64_t s = 0; s < p.num_segments; ++s) {
-      mass[s] = total > 0.0f ? state.mass[s * GROUP + lane] / total : 0.0f;
+      mass[s] = total == 0.0f ? 0.0f : state.mass[s * GROUP + lane] / total;
     }
-    p.lse[row] = total > 0.0f ? float(state.maximum[lane] * LN_2 + __builtin_log(total)) : -INFINITE;
+    p.lse[row] = total == 0.0f ? -INFINITE : float(state.maximum[lane] * LN_2 + __builtin_log(total));
   }
 }
 

@@ -53,7 +53,7 @@ inline __attribute__((always_inline)) void multiply_tile(
 
 // scores (num_panels * PANEL, GROUP) = factor * keys (num_panels * PANEL, key_stride) times queries
 // (steps, GROUP), for the first VECTORS vectors of queries. Float32 has the factor in the queries already.
-// A product that overflows to -inf, or to no number, becomes the least finite score: -inf means hidden.
+// A product that overflows to -inf becomes the least finite score: -inf means hidden. No number stays none.
 template <class Dot, int VECTORS>
 void multiply_keys(
     const float* keys, std::ptrdiff_t key_stride, int num_panels, const float* queries, int steps,
@@ -66,7 +66,7 @@ void multiply_keys(
 #pragma GCC unroll 3
       for (int v = 0; v < VECTORS; ++v) {
         const Floats score = Dot::DEPTH == 1 ? tile[r][v] : tile[r][v] * factor;
-        *(Floats*)(scores + r * GROUP + v * LANES) = larger(score, splat(-LARGEST));
+        *(Floats*)(scores + r * GROUP + v * LANES) = larger(splat(-LARGEST), score);
       }
     }
     keys += PANEL * key_stride;

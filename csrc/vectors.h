@@ -22,7 +22,7 @@ inline Floats splat(float x) {
   return x - Floats{};
 }
 
-// The larger of the two; b where a is not a number.
+// The larger of the two; b where either is not a number.
 inline Floats larger(Floats a, Floats b) {
   return a > b ? a : b;
 }
@@ -35,19 +35,19 @@ inline bool any(Ints condition) {
   return found != 0;
 }
 
-// 2^x for x <= 127; 0 from x = -127 down, and where x is not a number. Relative error below 2e-7.
-// x = n + f with |f| <= 1/2: adding 1.5 * 2^23 leaves n in the low bits, which go to the exponent of 2^f.
-// The polynomial is a minimax fit, exact at f = 0 so that the clamped x gives exactly 0.
+// 2^x for x <= 127; 0 from x = -127 down; not a number where x is none. Relative error below 2e-7.
+// x = n + f with |f| <= 1/2: adding 1.5 * 2^23 + 127 leaves n + 127 in the low bits, which are the exponent
+// of 2^n, and zero for the clamped x. The polynomial is a minimax fit.
 inline Floats exp2(Floats x) {
-  x = larger(x, splat(-127.0f));
-  const Floats shifted = x + 12582912.0f;
-  const Floats f = x - (shifted - 12582912.0f);
+  x = larger(splat(-127.0f), x);
+  const Floats shifted = x + 12583039.0f;
+  const Floats f = x - (shifted - 12583039.0f);
   Floats power = f * 0.00132647273f + 0.00967151279f;
   power = power * f + 0.0555073374f;
   power = power * f + 0.240222421f;
   power = power * f + 0.693146978f;
   power = power * f + 1.0f;
-  return (Floats)((Ints)power + ((Ints)shifted << 23));
+  return power * (Floats)((Ints)shifted << 23);
 }
 
 // Relative error below 3e-7: a minimax polynomial near zero, where 1 - 2 / (e^2x + 1) would cancel.
@@ -60,7 +60,7 @@ inline Floats tanh(Floats x) {
   near = near * square - 0.333333308f;
   near = near * square * x + x;
   const Floats size = larger(x, -x);
-  const Floats clamped = size < 20.0f ? size : splat(20.0f); // tanh is 1 long before
+  const Floats clamped = size > 20.0f ? splat(20.0f) : size; // tanh is 1 long before
   const Floats far = 1.0f - 2.0f / (exp2(clamped * float(2 * LOG2_E)) + 1.0f);
   return size < 0.625f ? near : (x < 0.0f ? -far : far);
 }

@@ -21,16 +21,21 @@ and blocks of plain PyTorch everywhere else. `attention_implementation` says whi
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import attention_blocked
 from ._extension import load_extension
+from .attention_scoring import Scoring
 
 HEAD_SIZE_LIMIT = 256
+_SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def segment_attention(
@@ -64,16 +69,19 @@ def segment_attention(
         softcap: scores become ``softcap * tanh(score / softcap)`` (Gemma 2).
         scale: factor on the scores; 1 / sqrt(D) when left out.
 
+    A NaN in a query or key is one in all three results of the queries that see it.
+
     Returns:
         out: as query.
         lse: (B, Hq, Tq) float32, natural logarithm of the softmax's denominator; -inf for a query that sees
             no key.
         mass: (B, Hq, Tq, S) float32. A query that sees no key has zeros in out and mass.
 
-    All three are differentiable with respect to query, key and value.
+    All three are differentiable with respect to query, key and value, once and in reverse.
 
     Raises:
-        ValueError: a shape, dtype, device or segment id does not fit; the message names it.
+        ValueError: a shape, dtype, device or segment id does not fit; the message names it. Inside
+            ``torch.compile`` on a GPU the ids are not looked at, and one that is no segment counts as -1.
 
     >>> q, k, v = torch.randn(3, 1, 2, 6, 64).unbind()
     >>> out, lse, mass = segment_attention(q, k, v, torch.tensor([[0, 0, 0, 1, 1, 1]]), 2)
@@ -83,9 +91,10 @@ def segment_attention(
     [1.0, 0.0]
     """
     _check_query_key(query, key)
+    _check_no_tangent(query, key, value)
     if value.shape != key.shape or value.dtype != key.dtype or value.device != key.device:
         raise ValueError(f"value must be as key, {_describe(key)}; got {_describe(value)}")
-    _check_visibility(query, key, causal, mask, key_mask, window, softcap)
+    _check_visibility(query, key, causal, mask, key_mask, window, softcap, scale)
     segment_ids = _check_segments(segment_ids, num_segments, key)
     scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
     return torch.ops.vkit.segment_attention(
@@ -113,7 +122,7 @@ def attention_rows(
         query, key, causal, mask, key_mask, window, softcap, scale: as given to `segment_attention`.
         lse: (B, Hq, Tq) float32, as `segment_attention` returned it.
         rows: (R,) or (B, R) integers, which queries; -1 stands for no row (a batch with fewer rows in some
-            items) and adds nothing.
+            items) and adds nothing. Rows on a GPU are not checked; there, one past the end adds nothing too.
         out: (B, R, Tk) float32 to add to, so that layers accumulate into one map; zeros when left out.
 
     Returns:
@@ -128,20 +137,22 @@ def attention_rows(
     1.0
     """
     _check_query_key(query, key)
-    _check_visibility(query, key, causal, mask, key_mask, window, softcap)
+    _check_visibility(query, key, causal, mask, key_mask, window, softcap, scale)
     batch, heads, query_length, _ = query.shape
-    if lse.shape != (batch, heads, query_length) or lse.device != query.device:
+    precision = torch.float64 if query.dtype == torch.float64 else torch.float32
+    if (lse.shape, lse.dtype, lse.device) != ((batch, heads, query_length), precision, query.device):
         raise ValueError(
-            f"lse must be the one that segment_attention returned, ({batch}, {heads}, {query_length}) on "
-            f"{query.device}; got {_describe(lse)}"
+            f"lse must be the one that segment_attention returned, ({batch}, {heads}, {query_length}) "
+            f"{_name(precision)} on {query.device}; got {_describe(lse)}"
         )
     rows = _check_rows(rows, query)
     shape = (batch, rows.shape[1], key.shape[2])
     if out is None:
-        precision = torch.float64 if query.dtype == torch.float64 else torch.float32
         out = torch.zeros(shape, dtype=precision, device=query.device)
-    elif out.shape != shape or out.device != query.device or not out.is_floating_point():
-        raise ValueError(f"out must be {shape} float32 on {query.device}; got {_describe(out)}")
+    elif (out.shape, out.dtype, out.device) != (shape, precision, query.device):
+        raise ValueError(f"out must be {shape} {_name(precision)} on {query.device}; got {_describe(out)}")
+    elif any(size > 1 and step == 0 for size, step in zip(out.shape, out.stride(), strict=True)):
+        raise ValueError(f"out must be dense, not expanded; got {_describe(out)} with strides {out.stride()}")
     scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
     torch.ops.vkit.attention_rows_(
         query.detach(), key.detach(), lse.detach(), rows, out, causal, mask, key_mask, window, softcap, scale
@@ -157,17 +168,27 @@ def attention_implementation(device: torch.device | str, dtype: torch.dtype) -> 
     """
     device = torch.device(device)
     if device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16):
-        return "triton"
+        too_old = torch.cuda.is_available() and torch.cuda.get_device_capability(device) < (8, 0)
+        return "triton" if _has_triton() and not too_old else "pytorch"
     if device.type == "cpu" and dtype in (torch.float32, torch.bfloat16) and load_extension() is None:
         return "cpp"
     return "pytorch"
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None  # its wheels are for Linux
 
 
 # Validation ---------------------------------------------------------------------------------------------
 
 
 def _describe(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
+    return f"{tuple(tensor.shape)} {_name(tensor.dtype)} on {tensor.device}"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _check_query_key(query: Tensor, key: Tensor) -> None:
@@ -186,10 +207,19 @@ def _check_query_key(query: Tensor, key: Tensor) -> None:
         )
     if not 1 <= head_size <= HEAD_SIZE_LIMIT:
         raise ValueError(f"the head size must be in 1..{HEAD_SIZE_LIMIT}; got {head_size}")
-    if key_heads == 0 or heads % key_heads:
+    if key_heads == 0 or heads == 0 or heads % key_heads:
         raise ValueError(f"the {key_heads} key heads must divide the {heads} query heads")
     if query_length > key_length:
         raise ValueError(f"there are more queries ({query_length}) than keys ({key_length})")
+
+
+def _check_no_tangent(*tensors: Tensor) -> None:
+    """PyTorch would give a custom op's results no tangent, which stands for zero."""
+    if torch.compiler.is_compiling():
+        return
+    for tensor in tensors:
+        if forward_ad.unpack_dual(tensor).tangent is not None:
+            raise ValueError("segment_attention has no forward-mode derivative; use reverse mode")
 
 
 def _check_visibility(
@@ -200,6 +230,7 @@ def _check_visibility(
     key_mask: Tensor | None,
     window: int | None,
     softcap: float | None,
+    scale: float | None,
 ) -> None:
     batch, heads, query_length, _ = query.shape
     key_length = key.shape[2]
@@ -224,8 +255,10 @@ def _check_visibility(
         raise ValueError(
             f"window must be at least 1 and needs causal=True; got window={window}, causal={causal}"
         )
-    if softcap is not None and not (softcap > 0 and math.isfinite(softcap)):
+    if softcap is not None and not _SMALLEST <= softcap < math.inf:
         raise ValueError(f"softcap must be a positive number; got {softcap}")
+    if scale is not None and not math.isfinite(scale):
+        raise ValueError(f"scale must be finite; got {scale}")
 
 
 def _check_segments(segment_ids: Tensor, num_segments: int, key: Tensor) -> Tensor:
@@ -256,7 +289,8 @@ def _check_rows(rows: Tensor, query: Tensor) -> Tensor:
     batch, _, query_length, _ = query.shape
     if rows.dim() == 1:
         rows = rows.expand(batch, -1)
-    if rows.dim() != 2 or rows.shape[0] != batch or rows.is_floating_point() or rows.device != query.device:
+    integers = not rows.is_floating_point() and rows.dtype != torch.bool  # a mask would be read as 0 and 1
+    if rows.dim() != 2 or rows.shape[0] != batch or not integers or rows.device != query.device:
         raise ValueError(
             f"rows must be integers (R,) or ({batch}, R) on {query.device}; got {_describe(rows)}"
         )
@@ -284,19 +318,17 @@ def _segment_attention(
     softcap: float | None,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    options: dict[str, Any] = dict(
-        causal=causal, mask=mask, key_mask=key_mask, window=window, softcap=softcap, scale=scale
-    )
+    scoring = Scoring(causal, mask, key_mask, window, softcap, scale)
     implementation = attention_implementation(query.device, query.dtype)
     if implementation == "triton":
         from . import attention_triton
 
-        return attention_triton.segment_attention(query, key, value, segment_ids, num_segments, **options)
+        return attention_triton.segment_attention(query, key, value, segment_ids, num_segments, scoring)
     if implementation == "cpp":
         return torch.ops.vkit_cpp.segment_attention(
             query, key, value, segment_ids, num_segments, causal, mask, key_mask, window, softcap, scale
         )
-    return attention_blocked.segment_attention(query, key, value, segment_ids, num_segments, **options)
+    return attention_blocked.segment_attention(query, key, value, segment_ids, num_segments, scoring)
 
 
 @_segment_attention.register_fake
@@ -331,14 +363,12 @@ def _segment_attention_backward(
     precision = lse.dtype
     delta = (grad_out.to(precision) * out.to(precision)).sum(-1) + (grad_mass * mass).sum(-1) - grad_lse
     tensors = (grad_out, grad_mass, delta, query, key, value, segment_ids, lse)
-    options: dict[str, Any] = dict(
-        causal=causal, mask=mask, key_mask=key_mask, window=window, softcap=softcap, scale=scale
-    )
+    scoring = Scoring(causal, mask, key_mask, window, softcap, scale)
     if attention_implementation(query.device, query.dtype) == "triton":
         from . import attention_triton
 
-        return attention_triton.segment_attention_backward(*tensors, **options)
-    return attention_blocked.segment_attention_backward(*tensors, **options)
+        return attention_triton.segment_attention_backward(*tensors, scoring)
+    return attention_blocked.segment_attention_backward(*tensors, scoring)
 
 
 @_segment_attention_backward.register_fake
@@ -379,20 +409,18 @@ def _attention_rows_(
     softcap: float | None,
     scale: float,
 ) -> None:
-    options: dict[str, Any] = dict(
-        causal=causal, mask=mask, key_mask=key_mask, window=window, softcap=softcap, scale=scale
-    )
+    scoring = Scoring(causal, mask, key_mask, window, softcap, scale)
     implementation = attention_implementation(query.device, query.dtype)
     if implementation == "triton":
         from . import attention_triton
 
-        attention_triton.attention_rows_(query, key, lse, rows, out, **options)
+        attention_triton.attention_rows_(query, key, lse, rows, out, scoring)
     elif implementation == "cpp":
         torch.ops.vkit_cpp.attention_rows_(
             query, key, lse, rows, out, causal, mask, key_mask, window, softcap, scale
         )
     else:
-        attention_blocked.attention_rows_(query, key, lse, rows, out, **options)
+        attention_blocked.attention_rows_(query, key, lse, rows, out, scoring)
 
 
 @_attention_rows_.register_fake

@@ -2,7 +2,8 @@
 
 The path where neither the Triton nor the C++ kernel applies (no compiler at install time, float16 or float64
 on the CPU, other devices), and the backward on the CPU. A block of queries is scored against the keys that it
-may see, so the largest temporary is (B, Hq, block, Tk) and `BLOCK_BUDGET_MIB` bounds it whatever T is.
+may see. The largest temporary is (B, Hq, block, Tk), which `BLOCK_BUDGET_MIB` bounds as long as a block has
+more than one query.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+
+from .attention_scoring import Scoring
 
 BLOCK_BUDGET_MIB = 32
 
@@ -21,16 +24,10 @@ def segment_attention(
     value: Tensor,
     segment_ids: Tensor,
     num_segments: int,
-    *,
-    causal: bool,
-    mask: Tensor | None,
-    key_mask: Tensor | None,
-    window: int | None,
-    softcap: float | None,
-    scale: float,
+    scoring: Scoring,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`vkit.kernels.attention.segment_attention` on checked arguments."""
-    blocks = _Blocks(query, key, causal, mask, key_mask, window, softcap, scale)
+    blocks = _Blocks(query, key, scoring)
     out = torch.empty_like(query, memory_format=torch.contiguous_format)
     lse = query.new_empty(query.shape[:3], dtype=blocks.precision)
     mass = query.new_empty((*query.shape[:3], num_segments), dtype=blocks.precision)
@@ -56,16 +53,10 @@ def segment_attention_backward(
     value: Tensor,
     segment_ids: Tensor,
     lse: Tensor,
-    *,
-    causal: bool,
-    mask: Tensor | None,
-    key_mask: Tensor | None,
-    window: int | None,
-    softcap: float | None,
-    scale: float,
+    scoring: Scoring,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, key and value; ``delta`` (B, Hq, Tq) is the row term of the softmax's backward."""
-    blocks = _Blocks(query, key, causal, mask, key_mask, window, softcap, scale)
+    blocks = _Blocks(query, key, scoring)
     grad_query = torch.empty_like(query, memory_format=torch.contiguous_format)
     grad_key = torch.zeros(key.shape, dtype=blocks.precision, device=key.device)
     grad_value = torch.zeros_like(grad_key)
@@ -81,7 +72,7 @@ def segment_attention_backward(
         grad_scores = weights * (grad_weights - blocks.grouped(delta[:, :, queries])[..., None])
         if slope is not None:
             grad_scores *= slope
-        grad_scores *= scale
+        grad_scores *= scoring.scale
         grad_query[:, :, queries] = blocks.by_key_head(grad_scores, blocks.key[:, :, keys]).to(
             grad_query.dtype
         )
@@ -96,16 +87,10 @@ def attention_rows_(
     lse: Tensor,
     rows: Tensor,
     out: Tensor,
-    *,
-    causal: bool,
-    mask: Tensor | None,
-    key_mask: Tensor | None,
-    window: int | None,
-    softcap: float | None,
-    scale: float,
+    scoring: Scoring,
 ) -> None:
     """`vkit.kernels.attention.attention_rows` on checked arguments, added to ``out`` (B, R, Tk)."""
-    blocks = _Blocks(query, key, causal, mask, key_mask, window, softcap, scale)
+    blocks = _Blocks(query, key, scoring)
     heads = query.shape[1]
     for item in range(query.shape[0]):
         present = (rows[item] >= 0).nonzero()[:, 0]
@@ -119,21 +104,9 @@ def attention_rows_(
 class _Blocks:
     """Walks the queries in blocks and scores each against the keys that it may see."""
 
-    def __init__(
-        self,
-        query: Tensor,
-        key: Tensor,
-        causal: bool,
-        mask: Tensor | None,
-        key_mask: Tensor | None,
-        window: int | None,
-        softcap: float | None,
-        scale: float,
-    ) -> None:
+    def __init__(self, query: Tensor, key: Tensor, scoring: Scoring) -> None:
         self.precision = torch.float64 if query.dtype == torch.float64 else torch.float32
-        self.query, self.key = query, key.to(self.precision)
-        self.causal, self.mask, self.key_mask, self.window = causal, mask, key_mask, window
-        self.softcap, self.scale = softcap, scale
+        self.query, self.key, self.scoring = query, key.to(self.precision), scoring
         batch, heads, self.query_length, _ = query.shape
         self.key_length = key.shape[2]
         row_bytes = batch * heads * self.key_length * self.precision.itemsize
@@ -143,8 +116,9 @@ class _Blocks:
         offset = self.key_length - self.query_length
         for start in range(0, self.query_length, self.block_length):
             stop = min(start + self.block_length, self.query_length)
-            last = offset + stop if self.causal else self.key_length
-            first = 0 if self.window is None else max(0, offset + start - self.window + 1)
+            last = offset + stop if self.scoring.causal else self.key_length
+            window = self.scoring.window
+            first = 0 if window is None else max(0, offset + start - window + 1)
             yield slice(start, stop), slice(first, last)
 
     def grouped(self, by_query_head: Tensor) -> Tensor:
@@ -164,11 +138,11 @@ class _Blocks:
         """Scores (B, Hkv, G, block, keys), -inf where invisible, and the slope of the softcap."""
         batch = slice(None) if item is None else slice(item, item + 1)
         scores = self.query_block(queries)[batch] @ self.key[batch, :, None, keys].mT
-        scores *= self.scale
-        slope = None
-        if self.softcap is not None:
-            tanh = torch.tanh(scores / self.softcap)
-            scores, slope = self.softcap * tanh, 1 - tanh.square()
+        scores *= self.scoring.scale
+        slope, softcap = None, self.scoring.softcap
+        if softcap is not None:
+            tanh = torch.tanh(scores / softcap)
+            scores, slope = softcap * tanh, 1 - tanh.square()
         visible = self._visible(queries, keys, batch)
         if visible.dim() == 4 and visible.shape[1] > 1:
             visible = visible.unflatten(1, (self.key.shape[1], -1))
@@ -177,7 +151,7 @@ class _Blocks:
         return scores.masked_fill(~visible, -torch.inf), slope
 
     def _visible(self, queries: slice | Tensor, keys: slice, batch: slice) -> Tensor:
-        device = self.query.device
+        device, scoring = self.query.device, self.scoring
         if isinstance(queries, slice):
             queries = torch.arange(queries.start, queries.stop, device=device)
         position = queries[:, None] + (self.key_length - self.query_length)
@@ -185,14 +159,14 @@ class _Blocks:
         visible = torch.ones(len(queries), keys.stop - keys.start, dtype=torch.bool, device=device)[
             None, None
         ]
-        if self.causal:
+        if scoring.causal:
             visible = visible & (column <= position)
-        if self.window is not None:
-            visible = visible & (column > position - self.window)
-        if self.key_mask is not None:
-            visible = visible & self.key_mask[batch, None, None, keys]
-        if self.mask is not None:
-            mask = self.mask[batch] if self.mask.shape[0] > 1 else self.mask
+        if scoring.window is not None:
+            visible = visible & (column > position - scoring.window)
+        if scoring.key_mask is not None:
+            visible = visible & scoring.key_mask[batch, None, None, keys]
+        if scoring.mask is not None:
+            mask = scoring.mask[batch] if scoring.mask.shape[0] > 1 else scoring.mask
             mask = mask[:, :, queries] if mask.shape[2] > 1 else mask
             visible = visible & (mask[..., keys] if mask.shape[3] > 1 else mask)
         return visible

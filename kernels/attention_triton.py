@@ -2,7 +2,7 @@
 
     from vkit.kernels import attention_triton      # what vkit.kernels.attention calls for CUDA tensors
 
-    out, lse, mass = attention_triton.segment_attention(query, key, value, segment_ids, 3, causal=True, ...)
+    out, lse, mass = attention_triton.segment_attention(query, key, value, segment_ids, 3, scoring)
 
 Flash attention, with the sums that it needs anyway kept apart by segment. Segments are mostly contiguous, so
 a program that walks its tiles of keys carries one extra number for each row, `run`: the softmax sum since the
@@ -26,6 +26,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .attention_scoring import Scoring
 from .attention_triton_backward import launch_backward
 from .attention_triton_common import (
     LOG2_E,
@@ -52,13 +53,8 @@ def segment_attention(
     value: Tensor,
     segment_ids: Tensor,
     num_segments: int,
+    scoring: Scoring,
     *,
-    causal: bool,
-    mask: Tensor | None,
-    key_mask: Tensor | None,
-    window: int | None,
-    softcap: float | None,
-    scale: float,
     tiles: Tiles | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`vkit.kernels.attention.segment_attention` on checked arguments.
@@ -76,7 +72,7 @@ def segment_attention(
         tiles = forward_tiles(capability, head_size, query.dtype.itemsize)
     query, key, value = unit_stride(query), unit_stride(key), unit_stride(value)
     with torch.cuda.device_of(query):
-        segments_of_tiles = tile_segments(segment_ids, tiles.keys)
+        segments_of_tiles = tile_segments(segment_ids, num_segments, tiles.keys)
         for first_segment in range(0, num_segments, SEGMENTS_PER_PASS):
             columns = min(SEGMENTS_PER_PASS, num_segments - first_segment)
             _forward_kernel[(triton.cdiv(query_length, tiles.queries) * batch * heads,)](
@@ -84,7 +80,7 @@ def segment_attention(
                 *query.stride()[:3], *key.stride()[:3], *value.stride()[:3],
                 first_segment=first_segment,
                 num_segments=num_segments,
-                **visibility_arguments(query, key, causal, mask, key_mask, window, softcap, scale),
+                **visibility_arguments(query, key, scoring),
                 COLUMNS=max(4, triton.next_power_of_2(columns)),
                 WITH_OUT=first_segment == 0,
                 QUERIES=tiles.queries,
@@ -105,20 +101,15 @@ def segment_attention_backward(
     value: Tensor,
     segment_ids: Tensor,
     lse: Tensor,
+    scoring: Scoring,
     *,
-    causal: bool,
-    mask: Tensor | None,
-    key_mask: Tensor | None,
-    window: int | None,
-    softcap: float | None,
-    scale: float,
     query_tiles: Tiles | None = None,
     key_tiles: Tiles | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, key and value; ``delta`` (B, Hq, Tq) is the row term of the softmax's backward."""
     if query.numel() == 0 or key.numel() == 0:
         return query.new_zeros(query.shape), key.new_zeros(key.shape), value.new_zeros(value.shape)
-    visibility = visibility_arguments(query, key, causal, mask, key_mask, window, softcap, scale)
+    visibility = visibility_arguments(query, key, scoring)
     with torch.cuda.device_of(query):
         return launch_backward(
             unit_stride(grad_out),
@@ -141,19 +132,14 @@ def attention_rows_(
     lse: Tensor,
     rows: Tensor,
     out: Tensor,
+    scoring: Scoring,
     *,
-    causal: bool,
-    mask: Tensor | None,
-    key_mask: Tensor | None,
-    window: int | None,
-    softcap: float | None,
-    scale: float,
     tiles: Tiles | None = None,
 ) -> None:
     """`vkit.kernels.attention.attention_rows` on checked arguments, added to ``out`` (B, R, Tk)."""
     if out.numel() == 0 or query.shape[1] == 0:
         return
-    visibility = visibility_arguments(query, key, causal, mask, key_mask, window, softcap, scale)
+    visibility = visibility_arguments(query, key, scoring)
     with torch.cuda.device_of(query):
         launch_rows(
             unit_stride(query),
@@ -162,7 +148,7 @@ def attention_rows_(
             rows,
             out,
             visibility,
-            mask is not None and mask.shape[1] > 1,
+            scoring.mask is not None and scoring.mask.shape[1] > 1,
             tiles,
         )
 

@@ -61,10 +61,10 @@ def launch_backward(
         crowded = visibility["mask"] is not None or visibility["SOFTCAP"]
         key_tiles = key_tiles or grad_key_tiles(capability, head_size, query.dtype.itemsize, crowded)
     grad_query, grad_key, grad_value = (x.new_empty(x.shape) for x in (query, key, value))
-    segments_of_tiles = tile_segments(segment_ids, query_tiles.keys)
+    num_segments = grad_mass.shape[-1]
+    segments_of_tiles = tile_segments(segment_ids, num_segments, query_tiles.keys)
     tensors = (grad_out, grad_mass, delta, query, key, value, segment_ids)
     strides = (*grad_out.stride()[:3], *query.stride()[:3], *key.stride()[:3], *value.stride()[:3])
-    num_segments = grad_mass.shape[-1]
     _grad_query_kernel[(triton.cdiv(query_length, query_tiles.queries) * batch * heads,)](
         *tensors,
         segments_of_tiles,
@@ -76,7 +76,7 @@ def launch_backward(
         **_launch(query_tiles),
     )
     if key_tiles.keys != query_tiles.keys:
-        segments_of_tiles = tile_segments(segment_ids, key_tiles.keys)
+        segments_of_tiles = tile_segments(segment_ids, num_segments, key_tiles.keys)
     _grad_key_kernel[(triton.cdiv(key_length, key_tiles.keys) * batch * key_heads,)](
         *tensors,
         segments_of_tiles,

@@ -17,6 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .attention_scoring import Scoring
+
 LOG2_E = tl.constexpr(1.4426950408889634)
 MIXED = tl.constexpr(-2)  # a tile of keys that does not lie in one segment; -1 is the unreported segment
 
@@ -38,7 +40,12 @@ _FORWARD = {
     "ampere": {64: Tiles(128, 64, 8, 3), 128: Tiles(128, 32, 8, 3), 256: Tiles(64, 32, 8, 2)},
     "hopper": {128: Tiles(128, 64, 8, 3), 256: Tiles(128, 32, 8, 2)},
     "blackwell": {96: Tiles(128, 64, 8, 2), 128: Tiles(128, 32, 8, 3), 256: Tiles(64, 32, 8, 2)},
-    "float32": {64: Tiles(64, 32, 8, 1), 128: Tiles(32, 32, 8, 1), 256: Tiles(16, 32, 8, 1)},
+    "float32": {
+        64: Tiles(64, 32, 8, 1),
+        96: Tiles(32, 32, 8, 1),
+        128: Tiles(32, 16, 8, 1),
+        256: Tiles(16, 32, 8, 1),
+    },
 }
 _GRAD_QUERY = {
     "ampere": {64: Tiles(128, 32, 8, 2), 128: Tiles(64, 32, 8, 2), 256: Tiles(64, 16, 8, 1)},
@@ -122,17 +129,9 @@ def unit_stride(tensor: Tensor) -> Tensor:
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
-def visibility_arguments(
-    query: Tensor,
-    key: Tensor,
-    causal: bool,
-    mask: Tensor | None,
-    key_mask: Tensor | None,
-    window: int | None,
-    softcap: float | None,
-    scale: float,
-) -> dict:
+def visibility_arguments(query: Tensor, key: Tensor, scoring: Scoring) -> dict:
     """Keyword arguments that every kernel takes: masks as bytes with strides (0 where they broadcast)."""
+    mask, key_mask = scoring.mask, scoring.key_mask
     mask_strides: tuple[int, ...] = (0, 0, 0, 0)
     if mask is not None:
         mask = mask.view(torch.uint8).expand(*query.shape[:3], key.shape[2])
@@ -149,33 +148,41 @@ def visibility_arguments(
         groups=query.shape[1] // key.shape[1],
         query_length=query.shape[2],
         key_length=key.shape[2],
-        window=0 if window is None else window,
-        softcap=0.0 if softcap is None else float(softcap),
-        scale=float(scale),
-        CAUSAL=causal,
-        WINDOW=window is not None,
-        SOFTCAP=softcap is not None,
+        # A position plus the window stays in 32 bits.
+        window=0 if scoring.window is None else min(scoring.window, key.shape[2]),
+        softcap=0.0 if scoring.softcap is None else float(scoring.softcap),
+        scale=float(scoring.scale),
+        CAUSAL=scoring.causal,
+        WINDOW=scoring.window is not None,
+        SOFTCAP=scoring.softcap is not None,
         HEAD_SIZE=query.shape[-1],
         FIRST=first,
         REST=rest,
     )
 
 
-def tile_segments(segment_ids: Tensor, tile: int) -> Tensor:
-    """(B, ceil(Tk / tile), 2) int32: the lowest and the highest segment id in each tile of keys."""
+def tile_segments(segment_ids: Tensor, num_segments: int, tile: int) -> Tensor:
+    """(B, ceil(Tk / tile), 2) int32: the lowest and the highest segment id in each tile of keys.
+
+    Ids that are no segment count as -1, so that nothing is read beyond the segments where nobody could check
+    the ids (inside ``torch.compile``).
+    """
     batch, length = segment_ids.shape
     result = segment_ids.new_empty((batch, triton.cdiv(length, tile), 2))
-    _tile_segments_kernel[(batch * result.shape[1],)](segment_ids, result, length, TILE=tile, num_warps=1)
+    _tile_segments_kernel[(batch * result.shape[1],)](
+        segment_ids, result, length, num_segments, TILE=tile, num_warps=1
+    )
     return result
 
 
-@triton.jit(do_not_specialize=["length"])
-def _tile_segments_kernel(segment_ids, result, length, TILE: tl.constexpr):
+@triton.jit(do_not_specialize=["length", "num_segments"])
+def _tile_segments_kernel(segment_ids, result, length, num_segments, TILE: tl.constexpr):
     tiles = tl.cdiv(length, TILE)
     program = tl.program_id(0).to(tl.int64)
     positions = (program % tiles) * TILE + tl.arange(0, TILE)
     # Positions past the end repeat the last key, so that they cannot make a tile mixed.
     ids = tl.load(segment_ids + (program // tiles) * length + tl.minimum(positions, length - 1))
+    ids = tl.where((ids < -1) | (ids >= num_segments), -1, ids)
     tl.store(result + 2 * program, tl.min(ids, 0))
     tl.store(result + 2 * program + 1, tl.max(ids, 0))
 

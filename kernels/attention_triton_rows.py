@@ -86,6 +86,8 @@ def _rows_kernel(
     numbers = row_start + tl.arange(0, ROWS)
     columns = tl.arange(0, KEYS)
     chosen = tl.load(rows + batch * num_rows + numbers, mask=numbers < num_rows, other=-1)
+    # Nobody looks at the rows on their way to the GPU: one that is not there is none.
+    chosen = tl.where(chosen < query_length, chosen, -1)
     position = chosen + (key_length - query_length)
     begin = 0
     end = key_length

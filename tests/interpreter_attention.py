@@ -10,6 +10,7 @@ be interpreted before they are imported. The oracle is float64 throughout. bfloa
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import torch
 
 from vkit.kernels import attention, attention_triton
 from vkit.kernels.attention_reference import attention_rows_reference, segment_attention_reference
+from vkit.kernels.attention_scoring import Scoring
 from vkit.kernels.attention_triton_common import Tiles
 
 pytestmark = [
@@ -60,6 +62,7 @@ def check(
     options = (
         dict(causal=True, mask=None, key_mask=None, window=None, softcap=None, scale=head_size**-0.5) | given
     )
+    scoring = Scoring(**options)
     # As attention modules lay them out: (B, T, H, D), transposed.
     query = torch.randn(batch, query_length, heads, head_size).mul(magnitude).to(dtype).transpose(1, 2)
     key = torch.randn(batch, key_length, key_heads, head_size).to(dtype).transpose(1, 2)
@@ -71,7 +74,7 @@ def check(
     exact = [x.double().requires_grad_() for x in (query, key, value)]
     out, lse, mass = segment_attention_reference(*exact, segment_ids, num_segments, **options)
     found = attention_triton.segment_attention(
-        query, key, value, segment_ids, num_segments, **options, tiles=tiles
+        query, key, value, segment_ids, num_segments, scoring, tiles=tiles
     )
     for actual, expected, name in zip(found, (out, lse, mass), ("out", "lse", "mass"), strict=True):
         assert_close(actual, expected.detach(), tolerance, name)
@@ -86,7 +89,7 @@ def check(
     delta = ((out * grad_out).sum(-1) + (mass * grad_mass).sum(-1) - grad_lse).detach().float()
     lse = lse.detach().float()
     grads = attention_triton.segment_attention_backward(
-        grad_out, grad_mass.float(), delta, query, key, value, segment_ids, lse, **options,
+        grad_out, grad_mass.float(), delta, query, key, value, segment_ids, lse, scoring,
         query_tiles=tiles, key_tiles=tiles,
     )  # fmt: skip
     for actual, expected, name in zip(grads, expected_grads, ("query", "key", "value"), strict=True):
@@ -96,7 +99,7 @@ def check(
     rows[:, 1::3] = -1
     before = torch.randn(batch, rows.shape[1], key_length)
     result = before.clone()
-    attention_triton.attention_rows_(query, key, lse, rows.to(torch.int32), result, **options, tiles=tiles)
+    attention_triton.attention_rows_(query, key, lse, rows.to(torch.int32), result, scoring, tiles=tiles)
     expected_rows = attention_rows_reference(*[x.detach() for x in exact[:2]], lse, rows, **options)
     assert_close(result, before + expected_rows, tolerance, "rows")
 
@@ -125,6 +128,7 @@ def test_float16_is_as_good_as_float16_is(head_size):
         dict(window=7),
         dict(window=24),
         dict(window=1000),
+        dict(window=2**31 - 1),
         dict(softcap=2.0),
         dict(softcap=50.0, window=9),
     ],
@@ -198,6 +202,30 @@ def test_segments_differ_between_batch_items():
     check(shape=(3, 1, 1, 9, 37, 16), segment_ids=torch.randint(-1, 3, (3, 37)).sort(-1).values)
 
 
+def test_ids_and_rows_that_are_not_there_read_and_write_nothing_out_of_bounds():
+    # The public functions refuse them where they can look: not inside torch.compile, and rows not on a GPU.
+    query, key = torch.randn(1, 1, 9, 16), torch.randn(1, 1, 40, 16)
+    scoring = Scoring(causal=True, mask=None, key_mask=None, window=None, softcap=None, scale=0.25)
+    ids = torch.tensor([0] * 16 + [99] * 16 + [1, 99] * 4, dtype=torch.int32)[None]
+    hidden = torch.where(ids > 1, -1, ids)
+    out, lse, mass = attention_triton.segment_attention(query, key, key, ids, 2, scoring, tiles=SMALL)
+    wanted = attention_triton.segment_attention(query, key, key, hidden, 2, scoring, tiles=SMALL)
+    for actual, expected in zip((out, lse, mass), wanted, strict=True):
+        torch.testing.assert_close(actual, expected)
+    tensors = (out, torch.randn(1, 1, 9, 2), torch.randn(1, 1, 9), query, key, key)
+    tiles = dict(query_tiles=SMALL, key_tiles=SMALL)
+    found = attention_triton.segment_attention_backward(*tensors, ids, lse, scoring, **tiles)
+    wanted = attention_triton.segment_attention_backward(*tensors, hidden, lse, scoring, **tiles)
+    for actual, expected in zip(found, wanted, strict=True):
+        torch.testing.assert_close(actual, expected)
+    by_head = replace(scoring, mask=torch.ones(1, 2, 9, 40, dtype=torch.bool))
+    result = torch.zeros(1, 2, 40)
+    rows = torch.tensor([[8, 2**30]], dtype=torch.int32)
+    two, lse = query.expand(1, 2, 9, 16), lse.expand(1, 2, 9)
+    attention_triton.attention_rows_(two, key, lse, rows, result, by_head, tiles=SMALL)
+    torch.testing.assert_close(result.sum(-1), torch.tensor([[1.0, 0.0]]))
+
+
 def test_large_scores_neither_overflow_nor_lose_mass():
     # Scores near 100, whose own rounding in fp32 is 4e-6: nothing computed from them is exact to 1e-5.
     check(shape=(1, 1, 1, 30, 50, 16), magnitude=30.0, tolerance=1e-4)
@@ -210,11 +238,11 @@ def test_nothing_to_do_is_done():
         query = torch.randn(batch, heads, query_length, head_size)
         key = torch.randn(batch, key_heads, key_length, head_size)
         ids = torch.zeros(batch, key_length, dtype=torch.int32)
-        options = dict(causal=True, mask=None, key_mask=None, window=None, softcap=None, scale=1.0)
-        out, lse, mass = attention_triton.segment_attention(query, key, key, ids, 2, **options)
+        scoring = Scoring(causal=True, mask=None, key_mask=None, window=None, softcap=None, scale=1.0)
+        out, lse, mass = attention_triton.segment_attention(query, key, key, ids, 2, scoring)
         assert (out.shape, mass.shape) == (query.shape, (batch, heads, query_length, 2))
         _, grad_key, grad_value = attention_triton.segment_attention_backward(
-            out, mass, lse, query, key, key, ids, lse, **options
+            out, mass, lse, query, key, key, ids, lse, scoring
         )
         assert not grad_key.any()
         assert not grad_value.any()

@@ -3,14 +3,17 @@
 The C++ and Triton kernels have files of tests of their own; here stand the promises of the public functions.
 """
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vkit.kernels import attention_blocked
+from vkit.kernels import attention, attention_blocked
 from vkit.kernels.attention import attention_implementation, attention_rows, segment_attention
 from vkit.kernels.attention_reference import attention_rows_reference, segment_attention_reference
+from vkit.kernels.attention_scoring import Scoring
 
 FEATURES = {
     "causal": {},
@@ -180,6 +183,27 @@ def test_extreme_scores_stay_finite(factor):
     torch.testing.assert_close(mass, torch.ones_like(mass), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("softcap", [None, 5.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_nan_stays_one_for_the_queries_that_see_it_and_for_no_other(dtype, softcap):
+    for name in ("query", "key"):
+        (query, key, value, ids, segments), _ = make("causal", dtype, queries=19)
+        ids = ids.clamp(min=0)
+        {"query": query, "key": key}[name][0, 0, 7, 3] = torch.nan
+        out, lse, mass = segment_attention(query, key, value, ids, segments, softcap=softcap)
+        expected = torch.zeros(2, 4, 19, dtype=torch.bool)
+        if name == "query":
+            expected[0, 0, 7] = True
+        else:
+            expected[0, :2, 7:] = True  # the heads that share the key head, from the key on
+        assert torch.equal(lse.isnan(), expected)
+        assert torch.equal(out.isnan().all(-1), expected)
+        assert torch.equal(mass.sum(-1).isnan(), expected)
+        maps = attention_rows(query, key, lse, torch.tensor([6, 7]), softcap=softcap)
+        assert maps[:, 0].isfinite().all()
+        assert maps[0, 1, :8].isnan().any()
+
+
 def test_rows_are_added_to_out():
     (query, key, value, ids, segments), _ = make("causal", torch.float32)
     lse = segment_attention(query, key, value, ids, segments)[1]
@@ -191,12 +215,10 @@ def test_rows_are_added_to_out():
 
 def test_a_small_budget_changes_nothing_in_the_blocked_path(monkeypatch):
     arguments, options = make("everything", queries=30, keys=40)
-    options = {"causal": True, **options}
-    expected = attention_blocked.segment_attention(*arguments, **options)
+    scoring = Scoring(causal=True, **options)
+    expected = attention_blocked.segment_attention(*arguments, scoring)
     monkeypatch.setattr(attention_blocked, "BLOCK_BUDGET_MIB", 0)
-    for actual, whole in zip(
-        attention_blocked.segment_attention(*arguments, **options), expected, strict=True
-    ):
+    for actual, whole in zip(attention_blocked.segment_attention(*arguments, scoring), expected, strict=True):
         torch.testing.assert_close(actual, whole)
 
 
@@ -205,6 +227,7 @@ REFUSALS = {
     "share a floating dtype": lambda a: {"query": a["query"].half()},
     "share batch and head size": lambda a: {"query": a["query"][..., :4]},
     "must divide": lambda a: {"query": a["query"][:, :3]},
+    "the 2 key heads must divide the 0 query heads": lambda a: {"query": a["query"][:, :0]},
     "more queries": lambda a: {"query": torch.zeros(2, 4, 20, 8)},
     "head size must be in 1..256": lambda a: {
         "query": torch.zeros(2, 4, 3, 257),
@@ -219,6 +242,8 @@ REFUSALS = {
     "window must be at least 1": lambda a: {"window": 0},
     "needs causal=True": lambda a: {"window": 3, "causal": False},
     "softcap must be a positive": lambda a: {"softcap": 0.0},
+    "got 1e-50": lambda a: {"softcap": 1e-50},  # zero in float32, which would switch it off
+    "scale must be finite; got nan": lambda a: {"scale": math.nan},
 }
 
 
@@ -262,11 +287,51 @@ def test_rows_that_are_not_there_are_refused():
             attention_rows(query, key, lse, rows)
     with pytest.raises(ValueError, match="out must be"):
         attention_rows(query, key, lse, torch.tensor([1]), out=torch.zeros(2, 2, 19))
-    with pytest.raises(ValueError, match="lse must be"):
-        attention_rows(query, key, lse[:, :2], torch.tensor([1]))
+    for wrong in (lse[:, :2], lse.double()):
+        with pytest.raises(ValueError, match="lse must be"):
+            attention_rows(query, key, wrong, torch.tensor([1]))
+
+
+def test_rows_are_numbers_and_not_a_mask():
+    (query, key, value, ids, segments), _ = make("causal", torch.float32)
+    lse = segment_attention(query, key, value, ids, segments)[1]
+    with pytest.raises(ValueError, match="rows must be integers"):
+        attention_rows(query, key, lse, torch.ones(13, dtype=torch.bool))
+
+
+def test_out_must_hold_every_row_by_itself():
+    (query, key, value, ids, segments), _ = make("causal", torch.float32)
+    lse = segment_attention(query, key, value, ids, segments)[1]
+    for out in (torch.zeros(2, 2, 19, dtype=torch.bfloat16), torch.zeros(2, 1, 19).expand(2, 2, 19)):
+        with pytest.raises(ValueError, match="out must be"):
+            attention_rows(query, key, lse, torch.tensor([1, 2]), out=out)
+
+
+def test_what_autograd_cannot_do_is_refused_and_not_zero():
+    (query, key, value, ids, segments), _ = make("causal", torch.float32)
+
+    def masses(query):
+        return segment_attention(query, key, value, ids, segments)[2]
+
+    with pytest.raises(ValueError, match="forward-mode"):
+        torch.func.jvp(masses, (query,), (query,))
+    query.requires_grad_()
+    (gradient,) = torch.autograd.grad(masses(query)[..., 0].sum(), query, create_graph=True)
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        torch.autograd.grad(gradient.square().sum(), query)
 
 
 def test_the_implementation_is_told():
     assert attention_implementation("cpu", torch.float64) == "pytorch"
     assert attention_implementation("cpu", torch.float32) in ("cpp", "pytorch")
     assert attention_implementation("cuda", torch.bfloat16) == "triton"
+
+
+def test_a_gpu_without_triton_or_too_old_for_it_gets_plain_pytorch(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert attention_implementation("cuda", torch.float16) == "pytorch"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    assert attention_implementation("cuda", torch.float16) == "triton"
+    monkeypatch.setattr(attention, "_has_triton", lambda: False)
+    assert attention_implementation("cuda", torch.float16) == "pytorch"

@@ -227,6 +227,27 @@ def test_scores_beyond_the_range_of_floats_give_no_nan(size):
             assert out.abs().max() <= value.abs().max() * 1.0001
 
 
+@DTYPES
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_whatever_its_bits_a_nan_is_neither_hidden_nor_spread(dtype, softcap):
+    query, key, value = tensors(12, 1, 2, 2, 60, 200, 16, dtype)
+    segments = torch.arange(200)[None] // 70
+    before = segment_attention(query, key, value, segments, 3, softcap=softcap)
+    query.view(torch.int32 if dtype == torch.float32 else torch.int16)[0, 1, 7] = -1  # as memory may hold
+    after = segment_attention(query, key, value, segments, 3, softcap=softcap)
+    row = torch.zeros(1, 2, 60, dtype=torch.bool)
+    row[0, 1, 7] = True
+    for old, new in zip(before, after, strict=True):
+        assert torch.equal(old[~row], new[~row])
+    assert after[0][row].isnan().all()
+    assert after[1][row].isnan().all()
+    assert after[2][row].sum(-1).isnan().all()
+    maps = attention_rows(query, key, after[1], torch.tensor([6, 7]), softcap=softcap)
+    assert maps[0, 0].isfinite().all()
+    assert maps[0, 1, :148].isnan().all()
+    assert not maps[0, 1, 148:].any()
+
+
 def test_a_value_of_a_hidden_key_does_not_matter():
     query, key, value = tensors(7, 1, 1, 1, 40, 40, 64, torch.float32)
     segments = torch.zeros(1, 40, dtype=torch.int32)

@@ -20,6 +20,7 @@ CASES = [
     ("forward", 256, torch.bfloat16, 100, "causal"),
     ("forward", 96, torch.bfloat16, 100, "window"),
     ("forward", 64, torch.float32, 80, "causal"),
+    ("forward", 128, torch.float32, 90, "softcap"),
     ("grad_query", 80, torch.bfloat16, 90, "causal"),
     ("grad_query", 128, torch.bfloat16, 80, "masked"),
     ("grad_query", 256, torch.bfloat16, 100, "softcap"),
