@@ -142,7 +142,7 @@ def command(
             reduce=reduce,
             answers=answers,
             on_start=lambda: bars.append(
-                closing.enter_context(tqdm(total=len(samples), desc="attn-ratio", unit=" items"))
+                closing.enter_context(tqdm(total=len(samples), desc="attn-ratio", unit=" items", delay=1))
             ),
             on_item=lambda item: bars[0].update(),
         )
@@ -155,11 +155,17 @@ def command(
 def _read_answers(path: Path, ids: list[str]) -> dict[str, str]:
     """The given answers by id; every problem must have one."""
     from vkit.errors import VkitError
-    from vkit.jsonl import read_jsonl
+    from vkit.jsonl import read_jsonl, refuse_half_characters
 
     answers: dict[str, str] = {}
     for number, line in read_jsonl(path):
+        try:
+            refuse_half_characters(line)
+        except VkitError as error:
+            raise VkitError(f"{path}:{number}: {error}") from error
         record_id, output = line.get("id"), line.get("output")
+        if isinstance(record_id, int) and not isinstance(record_id, bool):  # as in the records themselves
+            record_id = str(record_id)
         if not isinstance(record_id, str) or not isinstance(output, str):
             raise VkitError(f'{path}:{number}: needs "id" and "output" as texts; write one answer a line')
         if record_id in answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -48,12 +49,18 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: exit 0, 1 for an error told in one line, 2 for wrong usage."""
+    for library in ("TRANSFORMERS", "HF_HUB"):  # what they log, an error of ours says in its one line
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     try:
         cli(prog_name="vkit")
     except VkitError as error:
         click.echo("vkit: " + " ".join(str(error).split()), err=True)
         sys.exit(1)
     except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder that was taken away or may not be written
+        place, reason = error.filename or "output", error.strerror or error
+        click.echo(f"vkit: {place}: {reason}; make room, or choose another place, and run again", err=True)
         sys.exit(1)
 
 

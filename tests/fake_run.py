@@ -130,7 +130,7 @@ def write_maps(path: Path, random: np.random.Generator, tokens: int, boxes: np.n
     attention = 2e-4 * near + 2e-5 * random.random((tokens, len(boxes)))
     attention[:, :: len(boxes) // 5] += 3e-4
     scale = attention.max(axis=1, keepdims=True)
-    weights = np.rint(255 * attention / scale).astype(np.uint8)
+    weights = np.rint(255 * np.sqrt(attention / scale)).astype(np.uint8)
     np.savez(path, weights=weights, scale=scale[:, 0].astype(np.float32), boxes=boxes.astype(np.float32))
 
 

@@ -1,6 +1,9 @@
 """`vkit attn-ratio` and its neighbours, as people call them."""
 
+import errno
 import json
+import os
+import re
 import shutil
 import sys
 
@@ -9,6 +12,7 @@ import pytest
 from PIL import Image
 
 from vkit.attention import run as run_module
+from vkit.attention.run import file_name
 from vkit.cli.main import main
 from vkit.synthesis.sketches import write_sketches
 
@@ -152,6 +156,20 @@ def empty(problems):
     problems.write_text("")
 
 
+def half_a_character(problems):
+    problems.write_text(problems.read_text().replace('"question": "', '"question": "\\ud800', 1))
+
+
+def a_token_in_the_text(problems):
+    problems.write_text(
+        problems.read_text().replace('"id": "2-1", "question": "', '"id": "2-1", "question": "<image>')
+    )
+
+
+def a_name_longer_than_disks_allow(problems):
+    problems.write_text(problems.read_text().replace("images/2-1.png", "x" * 300))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -161,6 +179,16 @@ def empty(problems):
         (huge_image, "over the limit of 89478485"),
         (no_image, "record '2-1' has no image"),
         (empty, "holds no records"),
+        (half_a_character, "problems.jsonl:1: a text holds \\ud800, half a character"),
+        (a_token_in_the_text, "'2-1' holds the text '<image>'"),
+        (a_name_longer_than_disks_allow, "is missing"),
+        (lambda problems: problems.write_text('{"id": ' + "1" * 5000 + "}"), "problems.jsonl:1: not JSON"),
+        (
+            lambda problems: problems.with_name("answers.jsonl").write_text(
+                '{"id": "2-0", "output": "\\ud800"}'
+            ),
+            "answers.jsonl:1: a text holds \\ud800",
+        ),
         (lambda problems: problems.unlink(), "does not exist"),
         (lambda problems: problems.write_text('{"id": 1'), "problems.jsonl:1: not JSON"),
         (lambda problems: problems.with_name("answers.jsonl").write_text('{"id": "2-0"}'), "answers.jsonl:1"),
@@ -184,6 +212,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(vkit, problems, tmp_path, dama
     ("change", "message"),
     [
         (("--device", "cuda:7"), "cuda"),
+        (("--device", "cuda:99999999999"), "cuda"),
         (("--device", "abacus"), "abacus"),
         (("--model", "no/such/folder/here"), "no/such/folder/here"),
         (("--adapter", "nowhere"), "nowhere"),
@@ -269,3 +298,71 @@ def test_a_model_folder_is_loaded_by_path(vkit, problems, tmp_path):
     for copy, original in zip(items_of(tmp_path / "copy"), items_of(tmp_path / "run"), strict=True):
         assert copy["ratio"] == original["ratio"]
     shutil.rmtree(tmp_path / "tiny-copy")
+
+
+def test_a_full_disk_is_one_line_and_the_run_continues_once_there_is_room(
+    vkit, problems, tmp_path, monkeypatch
+):
+    out, real, calls = tmp_path / "run", os.fsync, []
+
+    def full_at_the_fifth(file):
+        calls.append(file)
+        if len(calls) == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", full_at_the_fifth)
+    code, stdout, stderr = vkit(*given(problems, out))
+    assert (code, stdout) == (1, "")
+    assert re.match(rf"vkit: {out}/\S+: No space left on device; make room", stderr)
+    assert stderr.count("\n") == 1
+    assert not list(out.rglob("*.part"))
+    assert len(items_of(out)) == 1
+    assert vkit(*given(problems, out))[0] == 0
+    assert len(items_of(out)) == 3
+
+
+def test_a_run_that_measured_nothing_does_not_stand_in_the_way(vkit, problems, tmp_path):
+    out = tmp_path / "run"
+    arguments = ("attn-ratio", "--model", "tiny", "--data", problems, "--out", out, "--max-new-tokens")
+    code, _, stderr = vkit(*arguments, 3000)
+    assert (code, "max_position_embeddings" in stderr, stderr.count("\n")) == (1, True, 1)
+    assert vkit(*arguments, 2)[0] == 0
+
+
+def test_a_changed_answer_is_not_taken_for_the_measured_one(vkit, problems, tmp_path):
+    assert vkit(*given(problems, tmp_path / "run"))[0] == 0
+    answers = problems.with_name("answers.jsonl")
+    answers.write_text(answers.read_text().replace('"output": "', '"output": "So, ', 1))
+    code, _, stderr = vkit(*given(problems, tmp_path / "run"))
+    assert (code, "record '2-0' changed" in stderr) == (1, True)
+
+
+def test_ids_may_be_numbers_in_records_and_in_answers(vkit, problems, tmp_path):
+    for path in (problems, problems.with_name("answers.jsonl")):
+        path.write_text(re.sub(r'"id": "2-(\d)"', r'"id": \1', path.read_text()))
+    assert vkit(*given(problems, tmp_path / "run"))[0] == 0
+    assert [item["id"] for item in items_of(tmp_path / "run")] == ["0", "1", "2"]
+
+
+def test_file_names_differ_whatever_the_disk_makes_of_capitals():
+    ids = ["ab", "aB", "AB", "a/b", "a-b", "..", "", " ", "é", "CON", "x" * 300, "X" * 300]
+    ids += [file_name("a/b"), file_name("aB")]  # an id that looks like another's file name
+    names = [file_name(record_id) for record_id in ids]
+    assert len({name.lower() for name in names}) == len(ids)
+    assert all(re.fullmatch(r"[\w-]{1,70}", name, re.ASCII) for name in names)
+
+
+@pytest.mark.parametrize("weight", ["lm_head.weight", "model.layers.1.self_attn.q_proj.weight"])
+def test_a_model_that_computes_no_numbers_is_refused(vkit, problems, tmp_path, weight):
+    from vkit.models.tiny import build_tiny
+
+    tiny = build_tiny()
+    tiny.model.language_model.get_parameter(weight).data[0, 0] = float("nan")
+    tiny.save(tmp_path / "damaged")
+    arguments = ["attn-ratio", "--data", problems, "--out", tmp_path / "run", "--model", tmp_path / "damaged"]
+    if "lm_head" not in weight:
+        arguments += ["--text", problems.with_name("answers.jsonl")]
+    code, _, stderr = vkit(*arguments)
+    assert (code, "item '2-0'" in stderr or "request '2-0'" in stderr, stderr.count("\n")) == (1, True, 1)
+    assert (tmp_path / "run" / "items.jsonl").read_bytes() == b""

@@ -1,6 +1,8 @@
 """Files that survive a kill: whole lines stay, a torn one goes, nobody else writes meanwhile."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -84,3 +86,28 @@ def test_json_files_are_whole_or_absent(tmp_path):
     with pytest.raises(VkitError, match="holds no object"):
         read_json(path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "items.jsonl"
+    with JsonlStore(path) as store:
+        store.append({"id": 1})
+        before = path.read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fails)
+            with pytest.raises(OSError, match="full"):
+                store.append({"id": 2})
+        assert path.read_bytes() == before
+        store.append({"id": 3})
+    assert [item["id"] for _, item in read_jsonl(path)] == [1, 3]
+
+
+def test_a_file_that_cannot_be_written_leaves_no_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="full"):
+        write_bytes(tmp_path / "file", b"content")
+    assert not list(tmp_path.iterdir())
+
+
+def fails(file):
+    raise OSError(errno.ENOSPC, "the disk is full")

@@ -134,6 +134,8 @@ def test_folders_that_hold_no_adapter_are_refused(adapted, tmp_path):
     assert "has no adapter_model.safetensors" in refusal(tmp_path)
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 2}')
     assert "is of type PREFIX_TUNING; only LoRA is supported" in refusal(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert "is of type None" in refusal(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{")
     assert "adapter_config.json is not" in refusal(tmp_path)
 

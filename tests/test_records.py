@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,3 +131,22 @@ def test_transparent_pixels_are_white_and_rotation_is_applied(tmp_path):
 
 def test_numbers_serve_as_ids():
     assert parse_sample(json.dumps({"id": 7, "question": "x"}), Path()).id == "7"
+
+
+def test_choices_beyond_z_have_no_letters():
+    line = json.dumps({"id": "1", "question": "?", "choices": ["x"] * 27})
+    with pytest.raises(VkitError, match="27 choices have no letters; give at most 26"):
+        parse_sample(line, Path())
+
+
+def test_a_grey_picture_of_16_bits_keeps_its_greys(tmp_path):
+    grey = np.linspace(0, 65535, 256).reshape(16, 16).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "grey.png"))[..., 0], grey // 257)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_a_picture_whose_white_is_not_known_is_refused(tmp_path, mode):
+    Image.new(mode, (4, 4), 1).save(tmp_path / "deep.tif")
+    with pytest.raises(VkitError, match=r"deep.tif has 32 bits a pixel.*convert it"):
+        open_image(tmp_path / "deep.tif")

@@ -306,9 +306,53 @@ def test_the_measure_s_limits_stand_on_the_page(run):
 
 
 def test_the_shares_are_those_that_a_run_writes():
-    from vkit.attention import spans
+    from vkit.attention import ratio, spans
 
     assert run_folder.SHARES == spans.SHARES
+    assert tuple(ratio.REDUCTIONS) == run_folder.REDUCTIONS
+
+
+def test_the_page_shows_the_reduction_that_was_asked_for(run):
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "reduce": "sum"}))
+    text = written(run)[1]
+    assert "<dt>Summed ratio</dt><dd>61.2</dd>" in text
+    assert '"reduce":"sum"' in text
+    (run / "summary.json").write_text(json.dumps({**summary, "reduce": "median"}))
+    with pytest.raises(VkitError, match="'reduce' must be one of mean, sum, max"):
+        write_page(run)
+
+
+def test_weak_attention_beside_a_sink_keeps_its_levels(tmp_path):
+    from vkit.attention.measure import Measurement
+    from vkit.attention.ratio import Ratio
+    from vkit.attention.run import _write_maps
+    from vkit.models.protocol import ImageColumns, Layout
+
+    attention = np.geomspace(1e-4, 1, 64, dtype=np.float32)[None] * 0.3
+    image = ImageColumns(np.arange(64), grid_boxes(8))
+    layout = Layout(np.zeros(65, int), 64, (image,), np.zeros(65, bool))
+    (tmp_path / "maps").mkdir()
+    nothing = np.zeros(1)
+    name = _write_maps(
+        tmp_path, "maps/1.npz", Measurement(layout, Ratio(nothing, nothing, nothing, {}), attention)
+    )
+    maps = run_folder.read_maps(tmp_path, {"id": "1", "maps": name, "output_tokens": ["x"]})
+    shown = maps.attention(0)
+    assert np.abs(shown - attention[0]).max() < 0.3 / 255
+    weak = attention[0] < 0.3 * 1e-2
+    np.testing.assert_allclose(shown[weak], attention[0][weak], rtol=0.45)
+    assert len(np.unique(shown[weak])) > 10
+
+
+def test_a_font_with_more_letters_is_taken_where_there_is_one():
+    from vkit.report.lettering import load_font, printable
+
+    try:
+        load_font(20, "DejaVuSans.ttf")
+    except VkitError:
+        pytest.skip("DejaVu Sans is not installed here")
+    assert printable("é × ∠ 40° √3 ≅ 三", load_font(20)) == "é × ∠ 40° √3 ≅ \\u4e09"
 
 
 def test_items_beyond_the_limit_are_left_out_and_the_page_says_so(run):

@@ -142,7 +142,7 @@ def picture_under(run, name, token, scale):
     """The overlay as the Python side computes it, from the files of the run."""
     picture = np.asarray(open_image(run / f"images/{name}.png"), dtype=float)
     with np.load(run / f"maps/{name}.npz") as maps:
-        weights = maps["weights"][token] / 255.0 * maps["scale"][token]
+        weights = (maps["weights"][token] / 255.0) ** 2 * maps["scale"][token]
         field = density(maps["boxes"], weights, picture.shape[1::-1])
     strength = np.clip(field / (scale or field.max()), 0, 1)[..., None]
     return picture + FULL_ALPHA * strength * (ramp("viridis_r", strength[..., 0]) - picture)
@@ -186,7 +186,7 @@ def test_the_legend_names_the_attention_that_is_drawn_in_full_colour(page, run, 
     page.run("document.getElementById('scale').value = arguments[0]", choice)
     canvas(page)
     with np.load(run / "maps/11.npz") as maps:
-        attention = (maps["weights"] / 255.0 * maps["scale"][:, None])[:, inside(maps["boxes"])]
+        attention = ((maps["weights"] / 255.0) ** 2 * maps["scale"][:, None])[:, inside(maps["boxes"])]
     expected = {
         "token": attention[12].max(),
         "percentile": np.percentile(attention[12], 98, method="lower"),

@@ -370,3 +370,44 @@ def test_an_empty_folder_is_filled_and_new_parents_are_made(tmp_path):
     build_tiny().save(tmp_path / "a" / "b")
     assert_same(read(tmp_path / "empty").model, weights(tmp_path / "a" / "b"))
     assert (tmp_path / "empty").stat().st_mode & 0o077 == tmp_path.joinpath("a").stat().st_mode & 0o077
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("text_config", "hidden_size", -1),
+        ("text_config", "hidden_size", 0),
+        ("text_config", "num_attention_heads", 0),
+        ("text_config", "num_hidden_layers", 10**9),
+        ("text_config", "vocab_size", 10**12),
+        ("text_config", "hidden_act", "none"),
+        ("text_config", "max_position_embeddings", -1),
+        ("vision_config", "patch_size", 0),
+        ("vision_config", "image_size", 10**7),
+        ("vision_config", "num_hidden_layers", 10**9),
+        ("vision_config", "num_attention_heads", 5),
+        (None, "tokenizer_model_max_length", "long"),
+        (None, "connector_type", ["mlp2x_gelu"]),
+    ],
+)
+def test_a_config_that_describes_no_model_is_refused(folder, part, key, value):
+    config = json.loads((folder / "config.json").read_text())
+    (config[part] if part else config)[key] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    assert str(folder) in refusal(folder)
+
+
+def test_weights_that_are_whole_numbers_are_refused(folder):
+    tensors = weights(folder)
+    name = "language_model.model.layers.1.self_attn.q_proj.weight"
+    tensors[name] = tensors[name].to(torch.int32)
+    rewrite(folder, tensors)
+    assert f"holds {name} as torch.int32" in refusal(folder)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"\x80\x02h\x05.", b"PK\x03\x04aaaa", b"\x80\x04}."])
+def test_nonsense_in_place_of_a_pickle_is_refused(folder, content, recwarn):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(content)
+    assert "is damaged" in refusal(folder)
+    assert not recwarn.list

@@ -126,6 +126,11 @@ def test_padding_lies_outside_the_picture():
 @pytest.mark.parametrize(
     ("preprocessor", "aspect", "message"),
     [
+        ({"size": "large"}, "square", "'size' in preprocessor_config.json must be"),
+        ({"image_mean": 5}, "square", "is not valid"),
+        ({"image_mean": [0.5]}, "square", "need three numbers"),
+        ({"image_std": [0, 0, 0]}, "square", "none of image_std zero"),
+        ({"resample": 99}, "square", "99 is not a valid Resampling"),
         ({"size": {"height": 384, "width": 384}}, "square", "but the vision tower takes 112 x 112"),
         ({"size": {"height": 112, "width": 112}, "do_center_crop": True}, "square", "the vision tower takes"),
         ({"do_rescale": False}, "square", "turns do_rescale off"),

@@ -9,6 +9,7 @@ import os
 import warnings
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vkit.errors import VkitError
@@ -28,7 +29,10 @@ def resolve_inside(folder: Path, relative: str) -> Path:
     if "\0" in relative or os.path.isabs(relative):
         raise refusal
     root = os.path.realpath(folder)
-    path = os.path.realpath(os.path.join(root, relative))
+    try:
+        path = os.path.realpath(os.path.join(root, relative))
+    except ValueError as error:  # half a surrogate pair
+        raise VkitError(f"image {relative!r} is no path ({error}); correct it") from error
     if os.path.commonpath([root, path]) != root:
         raise refusal
     return Path(path)
@@ -40,7 +44,7 @@ def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
     Raises:
         VkitError: the file is missing, is no image, is cut short, or has more than ``pixel_limit`` pixels.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # a name too long for the disk is missing too
         raise VkitError(f"image {path} is missing; check the record's path")
     try:
         with warnings.catch_warnings():
@@ -53,7 +57,7 @@ def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
                     f"image {path} has {width} x {height} pixels, over the limit of {pixel_limit}; "
                     "scale it down"
                 )
-            image: Image.Image = ImageOps.exif_transpose(file)
+            image: Image.Image = _in_8_bits(ImageOps.exif_transpose(file), file.format, path)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
                 white = Image.new("RGBA", image.size, "white")
@@ -61,3 +65,12 @@ def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
             return image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise VkitError(f"image {path} cannot be read ({error}); replace the file") from error
+
+
+def _in_8_bits(image: Image.Image, kind: str | None, path: Path) -> Image.Image:
+    """A grey picture of 16 bits in 8, which Pillow would clip to white; no other depth says what white is."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise VkitError(f"image {path} has 32 bits a pixel, whose white is not known; convert it to 8 or 16")
+    return image

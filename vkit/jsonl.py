@@ -32,20 +32,27 @@ class JsonlStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("a+b")
+        self._file = path.open("a+b", buffering=0)
         try:
             self._lock()
-            self.items, whole = _whole_lines(self._file, path)
+            self.items, whole = _whole_lines(path)
             self._file.truncate(whole)
         except BaseException:
             self._file.close()
             raise
 
     def append(self, item: dict[str, Any]) -> None:
-        """Add one object and wait until it is on the disk."""
-        self._file.write(json.dumps(item, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Add one object and wait until it is on the disk; where that fails, the file stays as it was."""
+        line = json.dumps(item, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        whole = os.fstat(self._file.fileno()).st_size
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except BaseException as error:
+            self._file.truncate(whole)
+            _name_file(error, self.path)
+            raise
 
     def __enter__(self) -> JsonlStore:
         return self
@@ -103,30 +110,58 @@ def write_json(path: Path, value: Any) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write one file, complete or not at all."""
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        _name_file(error, path)
+        raise
 
 
-def _whole_lines(file: Any, path: Path) -> tuple[list[dict[str, Any]], int]:
+def _name_file(error: BaseException, path: Path) -> None:
+    """A failed write, unlike a failed open, does not know its file."""
+    if isinstance(error, OSError) and error.errno and error.filename is None:
+        error.filename = str(path)
+
+
+def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The objects of the file and the byte after the last whole line."""
-    file.seek(0)
     items, whole = [], 0
-    for number, line in enumerate(file, 1):
-        if not line.endswith(b"\n"):
-            break  # a kill in the middle of a write
-        items.append(_parse(line, path, number))
-        whole += len(line)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break  # a kill in the middle of a write
+            items.append(_parse(line, path, number))
+            whole += len(line)
     return items, whole
+
+
+def parse_object(line: str | bytes) -> dict[str, Any]:
+    """The object on one line. Raises `VkitError` with the reason; the caller knows the place."""
+    try:
+        item = json.loads(line)
+    except (ValueError, RecursionError) as error:  # also: a number of more than 4300 digits
+        raise VkitError(f"not JSON ({error}); write one object a line") from error
+    if not isinstance(item, dict):
+        raise VkitError(f"not an object but {type(item).__name__}; write one object a line")
+    return item
+
+
+def refuse_half_characters(item: dict[str, Any]) -> None:
+    """Raise `VkitError` where a text holds half a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    try:
+        json.dumps(item, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start].encode("unicode_escape").decode("ascii")
+        raise VkitError(f"a text holds {half}, half a character; write the whole character") from error
 
 
 def _parse(line: str | bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        item = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise VkitError(f"{path}:{number}: not JSON ({error}); write one object a line") from error
-    if not isinstance(item, dict):
-        raise VkitError(f"{path}:{number}: not an object but {type(item).__name__}; write one object a line")
-    return item
+        return parse_object(line)
+    except VkitError as error:
+        raise VkitError(f"{path}:{number}: {error}") from error

@@ -20,7 +20,7 @@ from PIL import Image
 
 from vkit.errors import VkitError
 from vkit.images import open_image, resolve_inside
-from vkit.jsonl import text_lines, write_bytes
+from vkit.jsonl import parse_object, refuse_half_characters, text_lines, write_bytes
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,8 @@ def parse_sample(line: str, folder: Path) -> Sample:
     Traceback (most recent call last):
     vkit.errors.VkitError: unknown key 'choises'; known: id, question, choices, answer, image, rationale, meta
     """
-    try:
-        record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise VkitError(f"not JSON ({error}); write one record a line") from error
-    if not isinstance(record, dict):
-        raise VkitError(f"not an object but {type(record).__name__}; write one record a line")
+    record = parse_object(line)
+    refuse_half_characters(record)
     known = [f.name for f in fields(Sample) if f.name != "folder"]
     for key in record:
         if key not in known:
@@ -150,6 +146,8 @@ def parse_sample(line: str, folder: Path) -> Sample:
     choices = record.get("choices", [])
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise VkitError("'choices' must be a list of texts")
+    if len(choices) > 26:
+        raise VkitError(f"{len(choices)} choices have no letters; give at most 26")
     if not isinstance(record.get("meta", {}), dict):
         raise VkitError("'meta' must be an object")
     answer = record.get("answer")

@@ -19,6 +19,7 @@ import torch
 from vkit.attention.capture import capture
 from vkit.attention.ratio import Ratio, ratio_of
 from vkit.attention.spans import build_segments, output_rows
+from vkit.errors import VkitError
 from vkit.models.protocol import Layout, Request, VisionLanguageModel
 
 
@@ -55,7 +56,8 @@ def measure(
         maps: keep the attention on each image column too.
 
     Raises:
-        VkitError: an item has no image or no text side, or the model cannot be captured exactly.
+        VkitError: an item has no image or no text side, the model cannot be captured exactly, or what it
+            computes is not a number.
     """
     batch = model.encode(requests, outputs)
     names = [request.id for request in requests]
@@ -72,6 +74,12 @@ def measure(
         ) as record,
     ):
         model.forward(batch)
+    sound = record.mass.isfinite().all(dim=4).all(dim=3).all(dim=2).all(dim=0)  # (B,)
+    if not sound.all():
+        raise VkitError(
+            f"item {names[int(sound.int().argmin())]!r}: the model's attention is not a number, as where "
+            "float16 overflows or a weight is damaged; try --dtype float32"
+        )
     measurements = []
     for index, layout in enumerate(batch.layouts):
         image_maps = None

@@ -7,8 +7,8 @@ The folder holds
 
     run.json       the settings; a run with other settings is refused
     items.jsonl    one answered problem a line, added as soon as it is measured
-    maps/          the attention on each image column, one .npz an item, 8 bits a value, where each column's
-                   place in the picture is known
+    maps/          the attention on each image column, one .npz an item, 8 bits a value (see
+                   `vkit.report.run_folder.Maps`), where each column's place in the picture is known
     images/        the pictures, as the page shows them
     summary.json   what `summarise` makes of the items
 """
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from vkit.attention.measure import Measurement, measure
+from vkit.attention.spans import build_segments
 from vkit.attention.summary import summarise
 from vkit.errors import VkitError
 from vkit.evaluate.choices import extract_choice
@@ -88,20 +89,25 @@ def run(
         VkitError: the folder holds another run, a record changed since it was measured, or a record or the
             model is refused.
     """
-    digests = {sample.id: _digest(sample) for sample in samples}  # also: every image can be read
+    digests = {sample.id: _digest(sample, answers) for sample in samples}  # also: every image can be read
+    begun = _holds_items(folder)
+    if not begun:  # nothing is made before every record has been found good
+        _check(model, samples, settings, answers)
     _open_folder(folder, settings)
     with JsonlStore(folder / "items.jsonl") as store:
-        done = {item["id"]: item for item in store.items}
+        done = {item.get("id"): item for item in store.items}
         for record_id, digest in digests.items():
-            if record_id in done and done[record_id]["digest"] != digest:
+            if record_id in done and done[record_id].get("digest") != digest:
                 raise VkitError(
                     f"record {record_id!r} changed since it was measured into {folder}; use a new folder"
                 )
+        pending = [sample for sample in samples if sample.id not in done]
+        if begun:
+            _check(model, pending, settings, answers)
         on_start()
         for sample in samples:
             if sample.id in done:
                 on_item(done[sample.id])
-        pending = [sample for sample in samples if sample.id not in done]
         for chunk in _chunks(pending, batch_size):
             for item in _answer(model, chunk, folder, settings, answers):
                 item["digest"] = digests[item["id"]]
@@ -115,14 +121,16 @@ def run(
 
 
 def file_name(record_id: str) -> str:
-    """A file name for a record's id: readable, unique, and never a path.
+    """A file name for a record's id: readable, unique whatever the disk, and never a path.
 
     >>> file_name("11"), file_name("../11").startswith("-11-")
     ('11', True)
     """
     safe = re.sub(r"[^A-Za-z0-9_]+", "-", record_id)[:60]
     digest = hashlib.sha256(record_id.encode()).hexdigest()[:8]
-    return safe if safe == record_id else f"{safe}-{digest}"
+    # Capitals get a digest: some disks do not tell "a" from "A". So does what looks like a name with one.
+    plain = re.fullmatch(r"[a-z0-9_-]+", record_id) and not re.search(r"-[0-9a-f]{8}$", record_id)
+    return safe if safe == record_id and plain else f"{safe}-{digest}"
 
 
 def _open_folder(folder: Path, settings: RunSettings) -> None:
@@ -132,17 +140,34 @@ def _open_folder(folder: Path, settings: RunSettings) -> None:
         changed = ", ".join(
             f"{key} {old.get(key)!r} -> {new[key]!r}" for key in new if old.get(key) != new[key]
         )
-        if changed:
+        if changed and _holds_items(folder):
             raise VkitError(f"{folder} holds a run with other settings ({changed}); use a new folder")
-        return
+    elif _holds_items(folder):
+        raise VkitError(f"{folder} holds items.jsonl but no run.json; use a new folder")
     try:
         for part in ("maps", "images"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        if (folder / "items.jsonl").exists():
-            raise VkitError(f"{folder} holds items.jsonl but no run.json; use a new folder")
         write_json(path, asdict(settings))
     except OSError as error:
         raise VkitError(f"{folder} cannot be written ({error.strerror}); choose another --out") from error
+
+
+def _holds_items(folder: Path) -> bool:
+    items = folder / "items.jsonl"
+    return items.exists() and items.stat().st_size > 0
+
+
+def _check(
+    model: VisionLanguageModel,
+    samples: Sequence[Sample],
+    settings: RunSettings,
+    answers: dict[str, str] | None,
+) -> None:
+    """Refuse, before hours of work, what the model would refuse when its turn came."""
+    for sample in samples:
+        output = [] if answers is None else model.tokenize_answer(answers[sample.id])
+        batch = model.encode([build_request(sample, settings.prompt)], [output])
+        build_segments(batch.layouts, batch.length, policy=settings.spans, names=[sample.id])
 
 
 def _answer(
@@ -241,12 +266,15 @@ def _write_picture(path: Path, request: Request) -> None:
     picture = request.images[0].copy()
     picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     buffer = BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG")
     write_bytes(path, buffer.getvalue())
 
 
 def _write_maps(folder: Path, name: str, measurement: Measurement) -> str | None:
-    """Each row in 8 bits of its own maximum: for pictures, no number is made from it.
+    """Square roots in 8 bits of each row's own maximum: for pictures, no number is made from them.
+
+    Attention sinks are a hundred times stronger than what a picture should show beside them; the root keeps
+    levels for both.
 
     Returns None, and writes nothing, where the family's geometry is not known: there is no place to draw at.
     """
@@ -255,7 +283,7 @@ def _write_maps(folder: Path, name: str, measurement: Measurement) -> str | None
     if measurement.image_maps is None or len(places) < len(boxes):
         return None
     scale = measurement.image_maps.max(1, initial=0.0)
-    weights = np.rint(measurement.image_maps / np.maximum(scale, 1e-30)[:, None] * 255)
+    weights = np.rint(np.sqrt(measurement.image_maps / np.maximum(scale, 1e-30)[:, None]) * 255)
     buffer = BytesIO()
     np.savez_compressed(
         buffer,
@@ -267,9 +295,10 @@ def _write_maps(folder: Path, name: str, measurement: Measurement) -> str | None
     return name
 
 
-def _digest(sample: Sample) -> str:
-    """Tells whether a record is still the one that was measured: its text and its pixels."""
-    digest = hashlib.sha256(repr((sample.question, sample.choices, sample.answer)).encode())
+def _digest(sample: Sample, answers: dict[str, str] | None) -> str:
+    """Tells whether a record is still the one that was measured: its text, its pixels, its given answer."""
+    given = () if answers is None else (answers[sample.id],)
+    digest = hashlib.sha256(repr((sample.question, sample.choices, sample.answer, *given)).encode())
     image = sample.open_image()
     digest.update(repr(image.size).encode() + image.tobytes())
     return digest.hexdigest()[:16]

@@ -33,7 +33,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
         raise VkitError(f"device {name!r} is not known; use auto, cpu, cuda, cuda:N or mps")
     device = torch.device(name)
     if device.type == "mps" and not torch.backends.mps.is_available():

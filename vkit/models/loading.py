@@ -171,9 +171,15 @@ def _is_tinyllava(folder: Path) -> bool:
 def _download_tinyllava(name: str) -> Path | None:
     """The folder of a hub's TinyLLaVA, from the cache if it is there; None for other models."""
     from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         config = hf_hub_download(name, "config.json")
+    except LocalEntryNotFoundError as error:
+        raise VkitError(
+            f"model {name!r} is no folder here, and the hub cannot be reached; give a checkpoint's folder, "
+            "or check the connection"
+        ) from error
     except (OSError, ValueError):
         return None  # transformers looks for the same file, and its loader tells what is wrong
     if not _is_tinyllava(Path(config).parent):

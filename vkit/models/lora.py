@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vkit.errors import VkitError
-from vkit.models.tinyllava_checkpoint import read_tensors
+from vkit.models.tensors import read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,7 +40,7 @@ def merge_lora(language_model: nn.Module, folder: Path) -> None:
     except (ValueError, TypeError, KeyError) as error:
         raise VkitError(f"adapter {folder}: adapter_config.json is not valid ({error})") from error
     if config.peft_type != PeftType.LORA:
-        kind = PeftType(config.peft_type).value
+        kind = getattr(config.peft_type, "value", config.peft_type)
         raise VkitError(f"adapter {folder} is of type {kind}; only LoRA is supported")
     tensors = _read_adapter(folder)
     targets = {match.group(1) for key in tensors if (match := re.match(r"(.+)\.lora_", key))}
@@ -52,15 +52,15 @@ def merge_lora(language_model: nn.Module, folder: Path) -> None:
             f" trained on ({config.base_model_name_or_path or 'not named in its config'})"
         )
     config.target_modules, config.layers_to_transform, config.exclude_modules = targets, None, None
-    adapted = LoraModel(language_model, config, "default")
     try:
+        adapted = LoraModel(language_model, config, "default")
         named = {f"model.{key}": tensor for key, tensor in tensors.items()}
         result: Any = set_peft_model_state_dict(adapted, named)
         left_out = sorted(result.unexpected_keys) + [key for key in result.missing_keys if "lora_" in key]
         if left_out:
             raise VkitError(f"adapter {folder} does not fit the model at {left_out[0]!r}; download it again")
         adapted.merge_and_unload(progressbar=False, safe_merge=True)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise VkitError(
             f"adapter {folder} does not fit the model ({reason}); give the model it was trained on"

@@ -177,8 +177,8 @@ class TinyLlavaModel:
         """Greedy continuation of each prompt, without the end-of-sequence token.
 
         Raises:
-            VkitError: prompts of different lengths are not padded on the left, or the output would pass the
-                model's last position.
+            VkitError: prompts of different lengths are not padded on the left, the output would pass the
+                model's last position, or the logits are not numbers.
         """
         for id_, layout in zip(batch.ids, batch.layouts):
             if layout.offset + len(layout) != batch.length:
@@ -258,9 +258,11 @@ class TinyLlavaModel:
         finished = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
         step = {"inputs_embeds": spliced.inputs_embeds, "position_ids": spliced.position_ids}
         cache, tokens = None, []
+        sound = torch.ones_like(finished)
         for _ in range(max_new_tokens):
             output = self.decoder(**step, attention_mask=mask, past_key_values=cache, use_cache=True)
-            token = self.lm_head(output.last_hidden_state[:, -1]).argmax(dim=-1)
+            highest, token = self.lm_head(output.last_hidden_state[:, -1]).max(dim=-1)
+            sound &= highest.isfinite() | finished
             tokens.append(token)
             finished |= token == self.eos_token_id
             if finished.all():
@@ -268,6 +270,11 @@ class TinyLlavaModel:
             cache, position = output.past_key_values, position + 1
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             step = {"input_ids": token[:, None], "position_ids": position}
+        if not sound.all():
+            raise VkitError(
+                f"request {batch.ids[int(sound.int().argmin())]!r}: the model's logits are not numbers, as "
+                "where float16 overflows or a weight is damaged; try --dtype float32"
+            )
         return torch.stack(tokens, dim=1).tolist() if tokens else [[] for _ in batch.layouts]
 
 

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 import tempfile
-import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ import torch
 from torch import Tensor
 
 from vkit.errors import VkitError
+from vkit.models.tensors import first_line, read_tensors
 from vkit.models.tinyllava import TinyLlava
 from vkit.models.tinyllava_config import TinyLlavaConfig
 
@@ -90,8 +89,25 @@ def read_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> C
         for key, tensor in read_tensors(path):
             name = official_name(prefix + key)
             if not name.endswith(_COMPUTED):
-                tensors[name] = tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
-    model = empty_model(_without_idle_parts(config, tensors.keys()))
+                if not tensor.is_floating_point():
+                    raise VkitError(
+                        f"{path} holds {name} as {tensor.dtype}; only floating point is supported"
+                    )
+                tensors[name] = tensor.to(device, dtype)
+    for part, layers in (
+        ("text", config.text.num_hidden_layers),
+        ("vision", config.vision.num_hidden_layers),
+    ):
+        if layers > len(tensors):  # told before layers without number are made
+            raise VkitError(
+                f"{folder / 'config.json'}: {layers} layers in {part}_config, but the weights are "
+                f"{len(tensors)} tensors; give the config.json that belongs to them"
+            )
+    try:
+        model = empty_model(_without_idle_parts(config, tensors.keys()))
+    except (RuntimeError, ValueError, TypeError, KeyError, ArithmeticError, AttributeError) as error:
+        reason = first_line(error) or type(error).__name__
+        raise VkitError(f"{folder / 'config.json'} describes no model ({reason}); correct it") from error
     _check_tensors(folder, tensors, model)
     model.load_state_dict(tensors, strict=False, assign=True)
     model.language_model.tie_weights()
@@ -213,34 +229,6 @@ def _weight_files(folder: Path) -> list[tuple[str, Path]]:
     return parts
 
 
-def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt", device="cpu") as file:
-                for key in file.keys():  # noqa: SIM118 (not a dict)
-                    yield key, file.get_tensor(key)
-        except SafetensorError as error:
-            raise VkitError(f"{path} is damaged ({error}); download the file again") from error
-        return
-    try:
-        # Only files in the zip format can be mapped instead of read whole.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise VkitError(
-                f"{path} is a pickle that holds more than tensors and could run code; convert it to"
-                " safetensors where you trust it"
-            ) from error
-        raise VkitError(f"{path} is damaged, or holds more than tensors; download the file again") from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise VkitError(f"{path} is damaged ({_first_line(error)}); download the file again") from error
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise VkitError(f"{path} holds no table of tensors; give the file that save_pretrained wrote")
-    yield from content.items()
-
-
 def _without_idle_parts(config: TinyLlavaConfig, names: Collection[str]) -> TinyLlavaConfig:
     """The configuration without those parts of the vision tower that are left out and never run.
 
@@ -342,7 +330,3 @@ def _write(path: Path, content: bytes) -> None:
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

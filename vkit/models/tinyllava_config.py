@@ -102,14 +102,28 @@ class TinyLlavaConfig:
             raise VkitError(
                 f"vision_feature_layer {layer!r} is not one of the tower's {states} hidden states"
             )
+        for key in ("connector_type", "image_aspect_ratio"):
+            if not isinstance(raw.get(key), (str, type(None))):
+                raise VkitError(f"{key} must be text, not {raw[key]!r}")
+        text = _part(raw, "text_config")
+        max_length = raw.get("tokenizer_model_max_length") or 2048
+        sizes = {
+            "tokenizer_model_max_length": max_length,
+            "max_position_embeddings of text_config": text.max_position_embeddings,
+            "patch_size of vision_config": vision.patch_size,
+            "image_size of vision_config": vision.image_size,
+        }
+        for key, size in sizes.items():
+            if not isinstance(size, int) or size < 1:
+                raise VkitError(f"{key} must be a whole number above 0, not {size!r}")
         return cls(
-            text=_part(raw, "text_config"),
+            text=text,
             vision=vision,
             connector_type=raw.get("connector_type") or "none",
             feature_layer=layer % states,
             select_strategy=strategy,
             image_aspect_ratio=raw.get("image_aspect_ratio") or "square",
-            max_length=raw.get("tokenizer_model_max_length") or 2048,
+            max_length=max_length,
             raw=raw,
         )
 

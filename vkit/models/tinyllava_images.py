@@ -70,6 +70,8 @@ class ImageSettings:
         size = values["size"]
         if isinstance(size, int):  # as old CLIP files have it
             size = {"shortest_edge": size}
+        if not isinstance(size, dict):
+            raise VkitError(f"'size' in preprocessor_config.json must be a number or an object, not {size!r}")
         crop = "shortest_edge" in size
         crop_size = values["crop_size"]
         asked = (
@@ -82,14 +84,22 @@ class ImageSettings:
                 f"preprocessor_config.json makes pictures of {values['size']}, but the vision tower takes"
                 f" {side} x {side}; copy the preprocessor_config.json of that tower"
             )
+        try:
+            mean, std = (tuple(map(float, values[key])) for key in ("image_mean", "image_std"))
+            rescale, resample = float(values.get("rescale_factor", 1 / 255)), values.get("resample", 3)
+            if not len(mean) == len(std) == 3 or 0.0 in std:
+                raise ValueError("image_mean and image_std need three numbers, none of image_std zero")
+            Image.Resampling(resample)
+        except (TypeError, ValueError) as error:
+            raise VkitError(f"preprocessor_config.json is not valid ({error}); correct it") from error
         return cls(
             image_size=side,
             crop=crop,
             pad=config.image_aspect_ratio == "pad",
-            mean=tuple(values["image_mean"]),
-            std=tuple(values["image_std"]),
-            rescale=values.get("rescale_factor", 1 / 255),
-            resample=values.get("resample", 3),
+            mean=mean,
+            std=std,
+            rescale=rescale,
+            resample=resample,
         )
 
     def pixel_values(self, image: Image.Image) -> np.ndarray:

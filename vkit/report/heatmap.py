@@ -57,7 +57,7 @@ def draw_heatmap(
         width: pixels of the picture; its height follows from the text.
         colour: a ramp of `vkit.report.colours`.
         font_size: pixels.
-        font: a TrueType file; None: Pillow's own (see `vkit.report.lettering`).
+        font: a TrueType file; None: see `vkit.report.lettering`.
         label: what the values are, for the legend.
 
     Raises:

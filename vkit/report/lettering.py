@@ -4,8 +4,8 @@
 >>> printable("find x\\u202e in 三", font)
 'find x\\\\u202e in \\\\u4e09'
 
-Pillow's own font covers English and little else, so a character without a glyph is spelt as its Unicode
-escape instead of an empty box. Give ``font`` a TrueType file (for instance DejaVuSans.ttf) for more.
+A character without a glyph is spelt as its Unicode escape instead of an empty box. Pillow's own font covers
+English and little else, so DejaVu Sans or its like, which knows é, ° and ∠, is taken where it is installed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,34 @@ from PIL import ImageFont
 from vkit.errors import VkitError
 
 Font = ImageFont.FreeTypeFont
+WIDE_FONTS = ("DejaVuSans.ttf", "Arial Unicode.ttf")  # found by name wherever the system keeps its fonts
 _NO_CHARACTER = "\uffff"  # never assigned, so every font draws its "missing" glyph
 
 
+@lru_cache(maxsize=64)
 def load_font(size: int, path: Path | str | None = None) -> Font:
-    """A TrueType font of ``size`` pixels; None: Pillow's own.
+    """A TrueType font of ``size`` pixels; None: one of `WIDE_FONTS` if installed, else Pillow's own.
 
     Raises:
         VkitError: ``path`` is no font.
     """
+    path = _installed_font() if path is None else path
     try:
         font = ImageFont.load_default(size) if path is None else ImageFont.truetype(str(path), size)
     except OSError as error:
         raise VkitError(f"font {path} cannot be read ({error}); give a TrueType file") from error
     assert isinstance(font, Font), "Pillow without FreeType has only a bitmap font"
     return font
+
+
+@lru_cache(maxsize=1)
+def _installed_font() -> str | None:
+    for name in WIDE_FONTS:
+        try:
+            return str(ImageFont.truetype(name).path)
+        except OSError:  # not installed
+            continue
+    return None
 
 
 def printable(text: str, font: Font) -> str:

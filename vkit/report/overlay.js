@@ -76,7 +76,7 @@ function attentionOf(map, token) { // per image token, times the median box's ar
     map.relief = areas.map((area) => middle / area);
   }
   const start = token * map.boxes.length;
-  return map.relief.map((relief, k) => (map.bytes[start + k] / 255) * map.scale[token] * relief);
+  return map.relief.map((relief, k) => (map.bytes[start + k] / 255) ** 2 * map.scale[token] * relief);
 }
 
 function density(boxes, attention, width, height) {

@@ -7,7 +7,7 @@ const SHARES = { first_token: "First token", before_image: "Text before the imag
   question: "Question", prompt_rest: "Rest of the prompt", generated: "Generated text" };
 const MARKS = new Map([[true, ["✓", "✓ correct"]], [false, ["✗", "✗ wrong"]], [null, ["–", "– not scored"]]]);
 const SORT_KEYS = { order: (item) => items.indexOf(item), mark: (item) => [true, false, null].indexOf(item.correct),
-  ratio: (item) => item.reduced?.mean ?? -1, length: (item) => item.tokens.length };
+  ratio: (item) => item.reduced?.[constants.reduce] ?? -1, length: (item) => item.tokens.length };
 
 // ---- Text and numbers ----
 
@@ -52,7 +52,7 @@ function listItems() {
     const [sign, words] = MARKS.get(item.correct);
     const row = element("tr", { onclick: () => choose(item, 0) }, element("td", {}, button),
       element("td", { textContent: sign, title: words, ariaLabel: words }),
-      element("td", { className: "number", textContent: item.reduced?.mean?.toPrecision(3) ?? "–" }),
+      element("td", { className: "number", textContent: item.reduced?.[constants.reduce]?.toPrecision(3) ?? "–" }),
       element("td", { className: "number", textContent: item.tokens.length }));
     item.row = row;
     return row;

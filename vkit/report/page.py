@@ -34,6 +34,7 @@ from vkit.report.run_folder import Maps, read_items, read_maps, read_summary
 
 LARGEST_SIDE = 1024  # pixels of the longer side of an embedded picture
 JPEG_FROM_BYTES = 400_000  # a PNG above this size is a photograph; JPEG serves it better
+REDUCED = {"mean": "Mean ratio", "sum": "Summed ratio", "max": "Highest ratio"}  # over an answer's tokens
 RANDOM_WEIGHTS = "This model has random weights: the numbers show how the tool works and mean nothing else."
 
 
@@ -88,6 +89,7 @@ def write_page(
         "studyScale": STUDY_SCALE,
         "fullAlpha": FULL_ALPHA,
         "smallestSide": SMALLEST_SIDE,
+        "reduce": summary["reduce"],
     }
     data = f'{{"constants":{_as_data(constants)},"items":[{",".join(encoded)}]}}'
     content = _fill_template(summary, data, _shown_line(len(encoded), total, max_items, max_mib))
@@ -203,11 +205,11 @@ def _hash(source: str) -> str:
 
 def _facts(summary: dict[str, Any]) -> str:
     """The run's few figures that stand at the top."""
-    accuracy, ratio = summary["accuracy"], summary["ratio"]["mean"]
+    accuracy, ratio = summary["accuracy"], summary["ratio"][summary["reduce"]]
     facts = {
         "Items": summary["items"],
         "Accuracy": None if accuracy is None else f"{100 * accuracy:.1f}%",
-        "Mean ratio": None if ratio is None else f"{ratio:.4g}",
+        REDUCED[summary["reduce"]]: None if ratio is None else f"{ratio:.4g}",
         "Prompt": summary.get("prompt"),
         "Text columns": summary.get("spans"),
         "Row of a token": summary.get("rows"),

@@ -24,12 +24,14 @@ from vkit.errors import VkitError
 from vkit.images import resolve_inside
 from vkit.jsonl import read_json, read_jsonl
 
+# As `vkit.attention.spans` and `.ratio` have them; reading a run needs no torch.
+REDUCTIONS = ("mean", "sum", "max")
 SHARES = ("first_token", "before_image", "image", "question", "prompt_rest", "generated")
 
 
 @dataclass(frozen=True)
 class Maps:
-    """The attention of N output tokens to n image tokens: ``weights / 255 * scale[:, None]``.
+    """The attention of N output tokens to n image tokens: ``(weights / 255) ** 2 * scale[:, None]``.
 
     weights: uint8 (N, n).
     scale: float32 (N,).
@@ -40,6 +42,10 @@ class Maps:
     weights: np.ndarray
     scale: np.ndarray
     boxes: np.ndarray
+
+    def attention(self, token: int) -> np.ndarray:
+        """(n,) float64, what one output token pays to each image token."""
+        return (self.weights[token] / 255.0) ** 2 * float(self.scale[token])
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -55,7 +61,10 @@ def read_summary(folder: Path) -> dict[str, Any]:
         _require(summary, "items", _is_number, "a number or null")
         _require(summary, "accuracy", _is_number, "a number or null")
         _require(summary, "ratio", lambda value: isinstance(value, dict), "an object")
-        _require(summary["ratio"], "mean", _is_number, "a number or null")
+        summary.setdefault("reduce", "mean")
+        _require(summary, "reduce", lambda value: value in REDUCTIONS, f"one of {', '.join(REDUCTIONS)}")
+        for name in REDUCTIONS:
+            _require(summary["ratio"], name, _is_number, "a number or null")
         _require(summary, "limits", _is_text, "text")
         _require(summary, "random_weights", lambda value: isinstance(value, bool), "true or false")
     except VkitError as error:
@@ -126,7 +135,8 @@ def _check(item: dict[str, Any]) -> None:
         _require(item, key, lambda value: _is_numbers(value, tokens), f"a list of {tokens} numbers or nulls")
     _require(item, "reduced", lambda value: value is None or isinstance(value, dict), "an object or null")
     if item["reduced"] is not None:
-        _require(item["reduced"], "mean", _is_number, "a number or null")
+        for name in REDUCTIONS:
+            _require(item["reduced"], name, _is_number, "a number or null")
     if not tokens:
         return  # an empty answer has no shares
     _require(item, "shares", lambda value: isinstance(value, dict), "an object")

@@ -1,0 +1,62 @@
+"""Reads the tensors of a weights file, and runs no code that a pickle may hold.
+
+for name, tensor in read_tensors(Path("model.safetensors")):
+    print(name, tensor.shape)
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vkit.errors import VkitError
+
+
+def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor, on the CPU, of each one in a ``.safetensors`` file or a pickled table.
+
+    Raises:
+        VkitError: the file is damaged, holds anything but a table of tensors, or could run code.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt", device="cpu") as file:
+                for key in file.keys():  # noqa: SIM118 (not a dict)
+                    yield key, file.get_tensor(key)
+        except SafetensorError as error:
+            raise VkitError(f"{path} is damaged ({error}); download the file again") from error
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle's protocol; what cannot be read raises
+            # Only files in the zip format can be mapped instead of read whole.
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            raise VkitError(
+                f"{path} is a pickle that holds more than tensors and could run code; convert it to"
+                " safetensors where you trust it"
+            ) from error
+        raise VkitError(f"{path} is damaged, or holds more than tensors; download the file again") from error
+    except Exception as error:  # the restricted unpickler stumbles over nonsense in many ways
+        raise VkitError(
+            f"{path} is damaged ({first_line(error) or type(error).__name__}); download the file again"
+        ) from error
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in content.items()
+    ):
+        raise VkitError(f"{path} holds no table of tensors; give the file that save_pretrained wrote")
+    yield from content.items()
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the lines that libraries add."""
+    return str(error).strip().split("\n")[0]
