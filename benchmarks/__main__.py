@@ -1,6 +1,6 @@
 """Runs a benchmark by name, or all of them.
 
-python -m benchmarks                        # all that need no GPU, one dated JSON each in benchmarks/results
+python -m benchmarks                        # all that need no GPU, into benchmarks/results (4 minutes)
 python -m benchmarks attention --quick      # one, with its own options
 python -m benchmarks end_to_end
 python -m benchmarks micro                  # pytest-benchmark over the kernels

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.measure import Function, environment, gemm_tflops, interleaved_ms, peak_mib, write_result
+from vkit.kernels._extension import load_extension
 from vkit.kernels.attention import attention_implementation, attention_rows, segment_attention
 
 NUM_SEGMENTS = 6  # first token, instructions, image, question, reasoning, the rest
@@ -78,6 +79,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     parser.add_argument("--quick", action="store_true", help="one short length, few repeats")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     arguments = parser.parse_args(argv)
+    sys.stdout.reconfigure(line_buffering=True)  # a table at a time, into a pipe too
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     on_gpu = torch.device(arguments.device).type == "cuda"
@@ -90,14 +92,16 @@ def main(argv: list[str]) -> dict[str, Any]:
         "cases": [],
     }
     print_environment(result["environment"])
+    if not on_gpu and attention_implementation("cpu", torch.float32) == "pytorch":
+        print(f"WARNING: {load_extension()}; this measures plain PyTorch", file=sys.stderr)
     for dtype in (getattr(torch, name) for name in dtypes):
         rate = gemm_tflops(dtype, arguments.device)
         for case in cases(lengths, dtype):
             measured = measure(case, arguments.device, repeats, rate)
             result["cases"].append(measured)
             print_case(measured)
-    if arguments.json:
-        write_result(arguments.json, result)
+            if arguments.json:
+                write_result(arguments.json, result)
     return result
 
 

@@ -69,7 +69,9 @@ import click
     help="Draw the picture with the attention of this many tokens, those of largest ratio.",
 )
 @click.option(
-    "--overlay-token", multiple=True, help="Draw it for every token that reads so, too; may be repeated."
+    "--overlay-token",
+    multiple=True,
+    help="Draw it for every token that reads so, spaces aside; may be repeated.",
 )
 @click.option(
     "--out",
@@ -105,6 +107,9 @@ def command(
     vkit attn-ratio --model checkpoints/TinyLLaVA-3.1B --adapter runs/lora \\
         --data geometry3k/test --prompt finetuned --batch-size 8 --device cuda --out runs/visual-cot
 
+    A record of a JSON Lines file: {"id": "1", "question": "Find x.", "choices": ["3", "4"], "answer": "B",
+    "image": "images/1.png"}; the answer is a choice's letter, the image lies in the file's folder.
+
     OUT gets items.jsonl (every token of every item), summary.json (also on stdout), index.html to look at,
     and pictures/. An interrupted run continues where it stopped.
     """
@@ -120,36 +125,51 @@ def command(
     samples = list(islice(only_good(scan(data)), limit))
     answers = None if answers_file is None else _read_answers(answers_file, [s.id for s in samples])
     loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
+    if adapter is not None:
+        _compare_base(Path(adapter), model)
     settings = RunSettings(
         model=model,
         adapter=adapter,
-        data=str(data),
+        data=str(data.resolve()),
         prompt=prompt,
         rows=rows,
         spans=spans,
         max_new_tokens=max_new_tokens,
         dtype=dtype,
-        text=None if answers_file is None else str(answers_file),
+        text=None if answers_file is None else str(answers_file.resolve()),
     )
     with ExitStack() as closing:
         bars: list[tqdm] = []  # made once everything has been found good: an error stands alone on its line
-        summary = run(
-            loaded,
-            samples,
-            out,
-            settings,
-            batch_size=batch_size,
-            reduce=reduce,
-            answers=answers,
-            on_start=lambda: bars.append(
-                closing.enter_context(tqdm(total=len(samples), desc="attn-ratio", unit=" items", delay=1))
-            ),
-            on_item=lambda item: bars[0].update(),
-        )
+        try:
+            summary = run(
+                loaded,
+                samples,
+                out,
+                settings,
+                batch_size=batch_size,
+                reduce=reduce,
+                answers=answers,
+                on_start=lambda: bars.append(
+                    closing.enter_context(tqdm(total=len(samples), desc="attn-ratio", unit=" items", delay=1))
+                ),
+                on_item=lambda item: bars[0].update(),
+            )
+        except KeyboardInterrupt:
+            click.echo(
+                f"stopped; what is measured is kept in {out}, the same command goes on from there", err=True
+            )
+            raise click.exceptions.Exit(130) from None
     draw_pictures(out, overlays=overlay, overlay_tokens=overlay_token)
     page = write_page(out)
     click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     click.echo(f"look at {page.path}", err=True)
+
+
+def _compare_base(adapter: Path, model: str) -> None:
+    """Say so where an adapter was trained on a model of another name: its shapes may fit all the same."""
+    base = json.loads((adapter / "adapter_config.json").read_text()).get("base_model_name_or_path")
+    if base and Path(base).name != Path(model).name:
+        click.echo(f"note: adapter {adapter} was trained on {base}, and is used on {model}", err=True)
 
 
 def _read_answers(path: Path, ids: list[str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ def check(path: Path) -> None:
     from vkit.sources.opening import scan
 
     good = bad = images = 0
-    for record in tqdm(scan(path), desc="check", unit=" records", delay=1):
+    for record in tqdm(scan(path), desc="check", unit=" records", leave=False, disable=None):
         if isinstance(record, BadRecord):
             problem = str(record)
         else:

@@ -23,10 +23,15 @@ def command() -> None:
     import torch
 
     from vkit import __version__
+    from vkit.errors import VkitError
     from vkit.kernels._extension import load_extension
     from vkit.kernels.attention import attention_implementation
 
     why_not = load_extension()
+    try:
+        capability = torch.ops.vkit_cpp.cpu_capability() if why_not is None else None
+    except RuntimeError as error:  # a wrong VKIT_CPU_CAPABILITY
+        raise VkitError(str(error).splitlines()[0]) from error
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     report = {
         "vkit": __version__,
@@ -36,7 +41,7 @@ def command() -> None:
             "cpu": attention_implementation("cpu", torch.float32),
             "cuda": attention_implementation("cuda", torch.bfloat16) if gpus else None,
         },
-        "cpu_capability": torch.ops.vkit_cpp.cpu_capability() if why_not is None else None,
+        "cpu_capability": capability,
         "threads": torch.get_num_threads(),
         "gpus": gpus,
     }

@@ -13,7 +13,10 @@ def load_extension() -> str | None:
     """Make ``torch.ops.vkit_cpp`` available; returns None, or the reason why it is not."""
     found = sorted(Path(__file__).parent.glob("_cpp*.so")) + sorted(Path(__file__).parent.glob("_cpp*.pyd"))
     if not found:
-        return "the C++ extension was not built (it needs a C++17 compiler and torch at install time)"
+        return (
+            "the C++ extension was not built (it needs a C++17 compiler, and torch at install time; "
+            "in a checkout: python setup.py build_ext --inplace)"
+        )
     try:
         torch.ops.load_library(str(found[0]))
     except OSError as error:

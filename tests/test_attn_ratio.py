@@ -107,7 +107,9 @@ def test_an_interrupted_run_continues_where_it_stopped(vkit, problems, tmp_path,
         return real(*arguments, **options)
 
     monkeypatch.setattr(run_module, "measure", dies_at_the_second)
-    assert vkit(*given(problems, broken))[0] == 1
+    code, _, stderr = vkit(*given(problems, broken))
+    assert code == 130
+    assert f"kept in {broken}" in stderr
     assert len(items_of(broken)) == 1
     assert not (broken / "summary.json").exists()
     (broken / "items.jsonl").open("a").write('{"id": "to')  # torn by the kill
@@ -366,3 +368,42 @@ def test_a_model_that_computes_no_numbers_is_refused(vkit, problems, tmp_path, w
     code, _, stderr = vkit(*arguments)
     assert (code, "item '2-0'" in stderr or "request '2-0'" in stderr, stderr.count("\n")) == (1, True, 1)
     assert (tmp_path / "run" / "items.jsonl").read_bytes() == b""
+
+
+def test_a_model_whose_weights_changed_does_not_mix_in(vkit, problems, tmp_path):
+    from vkit.models.tiny import build_tiny
+
+    model, out = tmp_path / "model", tmp_path / "run"
+    arguments = [model if a == "tiny" else a for a in given(problems, out)]
+    build_tiny(seed=0).save(model)
+    assert vkit(*arguments)[0] == 0
+    shutil.rmtree(model)
+    build_tiny(seed=1).save(model)
+    code, _, stderr = vkit(*arguments)
+    assert code == 1
+    assert "weights" in stderr
+    assert "use a new folder" in stderr
+
+
+def test_sketches_do_not_overwrite_other_problems(vkit, problems):
+    before = problems.read_bytes()
+    assert vkit("data", "sketch", "--count", 3, "--seed", 2, "--out", problems.parent)[0] == 0
+    code, _, stderr = vkit("data", "sketch", "--count", 4, "--seed", 2, "--out", problems.parent)
+    assert (code, "holds something else" in stderr) == (1, True)
+    assert problems.read_bytes() == before
+
+
+def test_a_wrong_cpu_capability_is_told_in_one_line():
+    import os
+    import subprocess
+
+    from vkit.kernels._extension import load_extension
+
+    if load_extension() is not None:
+        pytest.skip(load_extension())
+    environment = {**os.environ, "VKIT_CPU_CAPABILITY": "abacus"}
+    command = [sys.executable, "-m", "vkit.cli.main", "doctor"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "abacus" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -63,7 +63,9 @@ def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
                 white = Image.new("RGBA", image.size, "white")
                 return Image.alpha_composite(white, image).convert("RGB")
             return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # Pillow's own, higher limit, before it tells the size
+        raise VkitError(f"image {path} is over the limit of {pixel_limit} pixels; scale it down") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise VkitError(f"image {path} cannot be read ({error}); replace the file") from error
 
 

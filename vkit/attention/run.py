@@ -5,7 +5,7 @@
 
 The folder holds
 
-    run.json       the settings; a run with other settings is refused
+    run.json       the settings and a digest of the weights; a run with others is refused
     items.jsonl    one answered problem a line, added as soon as it is measured
     maps/          the attention on each image column, one .npz an item, 8 bits a value (see
                    `vkit.report.run_folder.Maps`), where each column's place in the picture is known
@@ -32,7 +32,7 @@ from vkit.attention.summary import summarise
 from vkit.errors import VkitError
 from vkit.evaluate.choices import extract_choice
 from vkit.jsonl import JsonlStore, read_json, write_bytes, write_json
-from vkit.models.protocol import IMAGE_COLUMN, Request, VisionLanguageModel, token_pieces
+from vkit.models.protocol import IMAGE_COLUMN, Request, VisionLanguageModel, token_pieces, weights_digest
 from vkit.prompts import build_request
 from vkit.records import Sample
 
@@ -93,7 +93,7 @@ def run(
     begun = _holds_items(folder)
     if not begun:  # nothing is made before every record has been found good
         _check(model, samples, settings, answers)
-    _open_folder(folder, settings)
+    _open_folder(folder, {**asdict(settings), "weights": weights_digest(model)})
     with JsonlStore(folder / "items.jsonl") as store:
         done = {item.get("id"): item for item in store.items}
         for record_id, digest in digests.items():
@@ -133,10 +133,10 @@ def file_name(record_id: str) -> str:
     return safe if safe == record_id and plain else f"{safe}-{digest}"
 
 
-def _open_folder(folder: Path, settings: RunSettings) -> None:
+def _open_folder(folder: Path, new: dict[str, Any]) -> None:
     path = folder / "run.json"
     if path.exists():
-        old, new = read_json(path), asdict(settings)
+        old = read_json(path)
         changed = ", ".join(
             f"{key} {old.get(key)!r} -> {new[key]!r}" for key in new if old.get(key) != new[key]
         )
@@ -147,7 +147,7 @@ def _open_folder(folder: Path, settings: RunSettings) -> None:
     try:
         for part in ("maps", "images"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(settings))
+        write_json(path, new)
     except OSError as error:
         raise VkitError(f"{folder} cannot be written ({error.strerror}); choose another --out") from error
 

@@ -170,7 +170,13 @@ def _told_in_one_line(what: str) -> Iterator[None]:
         yield
     except VkitError:
         raise
-    except (*bad_input, UnpicklingError, UserWarning) as error:
+    except UnpicklingError as error:
+        raise VkitError(
+            f"{what} (its pickle holds code, which is never run); convert the weights to safetensors"
+        ) from error
+    except (*bad_input, UserWarning) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0].rstrip(".:") if lines else type(error).__name__
-        raise VkitError(f"{what} ({reason}); check the name or folder and its files") from error
+        raise VkitError(
+            f"{what} ({reason}); check the name or folder, its files, and for a hub id the network"
+        ) from error

@@ -13,6 +13,7 @@ nothing downstream depends on how a family writes its prompts.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -112,6 +113,11 @@ class VisionLanguageModel(Protocol):
     name: str
 
     @property
+    def model(self) -> nn.Module:
+        """All of it: vision, connector, decoder."""
+        ...
+
+    @property
     def decoder(self) -> nn.Module:
         """The transformers model whose attention layers form the language decoder."""
         ...
@@ -164,3 +170,17 @@ def token_pieces(model: VisionLanguageModel, ids: Sequence[int]) -> list[str]:
         if whole and text.startswith(done):
             done = text
     return pieces
+
+
+def weights_digest(model: VisionLanguageModel) -> str:
+    """Tells whether a model's weights are those of before, from up to 1024 values of every tensor.
+
+    Fine-tuning moves nearly all values, so a look at some is enough; the same weights give the same digest
+    on every device.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.model.state_dict().items()):
+        values = tensor.detach().flatten()
+        some = values[:: max(1, values.numel() // 1024)].float().cpu().numpy()
+        digest.update(name.encode() + some.tobytes())
+    return digest.hexdigest()[:16]

@@ -208,7 +208,9 @@ def _facts(summary: dict[str, Any]) -> str:
     accuracy, ratio = summary["accuracy"], summary["ratio"][summary["reduce"]]
     facts = {
         "Items": summary["items"],
-        "Accuracy": None if accuracy is None else f"{100 * accuracy:.1f}%",
+        "Accuracy" if summary.get("text") is None else "Accuracy of given answers": None
+        if accuracy is None
+        else f"{100 * accuracy:.1f}%",
         REDUCED[summary["reduce"]]: None if ratio is None else f"{ratio:.4g}",
         "Prompt": summary.get("prompt"),
         "Text columns": summary.get("spans"),

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from vkit.errors import VkitError
 from vkit.jsonl import write_bytes
 from vkit.records import Sample, write_samples
 
@@ -38,9 +39,12 @@ class Sketch:
 
 
 def write_sketches(folder: Path, count: int, seed: int) -> Path:
-    """Draw ``count`` problems into ``folder``; returns the path of problems.jsonl."""
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    samples = []
+    """Draw ``count`` problems into ``folder``; returns the path of problems.jsonl.
+
+    Raises:
+        VkitError: a problems.jsonl with other problems is there.
+    """
+    samples, pictures = [], {}
     for index in range(count):
         draw = random.Random(f"{seed}/{index}")
         family = FAMILIES[index % len(FAMILIES)]
@@ -51,7 +55,7 @@ def write_sketches(folder: Path, count: int, seed: int) -> Path:
         record_id = f"{seed}-{index}"
         buffer = BytesIO()
         sketch.image.save(buffer, "PNG")
-        write_bytes(folder / "images" / f"{record_id}.png", buffer.getvalue())
+        pictures[f"images/{record_id}.png"] = buffer.getvalue()
         samples.append(
             Sample(
                 id=record_id,
@@ -64,9 +68,14 @@ def write_sketches(folder: Path, count: int, seed: int) -> Path:
             )
         )
     path = folder / "problems.jsonl"
-    write_samples(path, samples)
+    if path.exists() and path.read_text(encoding="utf-8") != "".join(s.to_json() + "\n" for s in samples):
+        raise VkitError(f"{path} is there and holds something else; choose another --out")
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for name, data in pictures.items():
+        write_bytes(folder / name, data)
     answers = [{"id": sample.id, "output": sample.rationale} for sample in samples]
     write_bytes(folder / "answers.jsonl", "".join(json.dumps(a) + "\n" for a in answers).encode())
+    write_samples(path, samples)
     return path
 
 
