@@ -44,13 +44,43 @@ def visible_keys(
     return visible
 
 
-def attention_scores(query: Tensor, key: Tensor, *, softcap: float | None, scale: float) -> Tensor:
+def attention_scores(query: Tensor, key: Tensor, *, softcap: float | None, scale: float | None) -> Tensor:
     """Scores before masking, (B, Hq, Tq, Tk), in float64 for float64 inputs and float32 otherwise."""
     precision = torch.float64 if query.dtype == torch.float64 else torch.float32
     groups = query.shape[1] // key.shape[1]
     key = key.to(precision).repeat_interleave(groups, dim=1)
-    scores = (query.to(precision) @ key.mT) * scale
+    scores = (query.to(precision) @ key.mT) * (query.shape[-1] ** -0.5 if scale is None else scale)
     return scores if softcap is None else softcap * torch.tanh(scores / softcap)
+
+
+def visible_scores(
+    query: Tensor,
+    key: Tensor,
+    *,
+    causal: bool,
+    mask: Tensor | None,
+    key_mask: Tensor | None,
+    window: int | None,
+    softcap: float | None,
+    scale: float | None,
+) -> Tensor:
+    """`attention_scores`, -inf where a query does not see a key."""
+    scores = attention_scores(query, key, softcap=softcap, scale=scale)
+    visible = visible_keys(
+        query.shape[2],
+        key.shape[2],
+        causal=causal,
+        mask=mask,
+        key_mask=key_mask,
+        window=window,
+        device=query.device,
+    )
+    return scores.masked_fill(~visible, -torch.inf)
+
+
+def softmax_weights(scores: Tensor, lse: Tensor) -> Tensor:
+    """P_ij = exp(s_ij - lse_i), zeros for a query that sees nothing."""
+    return torch.exp(scores - lse.masked_fill(lse == -torch.inf, 0.0)[..., None])
 
 
 def segment_attention_reference(
@@ -71,21 +101,11 @@ def segment_attention_reference(
 
     Keeps the precision of float64 inputs in all three results; other inputs are computed in float32.
     """
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = attention_scores(query, key, softcap=softcap, scale=scale)
-    visible = visible_keys(
-        query.shape[2],
-        key.shape[2],
-        causal=causal,
-        mask=mask,
-        key_mask=key_mask,
-        window=window,
-        device=query.device,
-    ).expand(scores.shape)
-    any_visible = visible.any(-1)
-    lse = torch.logsumexp(scores.masked_fill(~visible, -torch.inf), -1)
-    finite_lse = lse.masked_fill(~any_visible, 0.0)
-    probabilities = torch.exp((scores - finite_lse[..., None]).masked_fill(~visible, -torch.inf))
+    scores = visible_scores(
+        query, key, causal=causal, mask=mask, key_mask=key_mask, window=window, softcap=softcap, scale=scale
+    )
+    lse = torch.logsumexp(scores, -1)
+    probabilities = softmax_weights(scores, lse)
     groups = query.shape[1] // key.shape[1]
     out = probabilities @ value.to(scores.dtype).repeat_interleave(groups, dim=1)
     segments = torch.arange(num_segments, device=query.device)
@@ -111,18 +131,10 @@ def attention_rows_reference(
 
     A row index of -1 stands for no row and gives zeros.
     """
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = attention_scores(query, key, softcap=softcap, scale=scale)
-    visible = visible_keys(
-        query.shape[2],
-        key.shape[2],
-        causal=causal,
-        mask=mask,
-        key_mask=key_mask,
-        window=window,
-        device=query.device,
-    ).expand(scores.shape)
-    probabilities = torch.exp((scores - lse.to(scores.dtype)[..., None]).masked_fill(~visible, -torch.inf))
+    scores = visible_scores(
+        query, key, causal=causal, mask=mask, key_mask=key_mask, window=window, softcap=softcap, scale=scale
+    )
+    probabilities = softmax_weights(scores, lse.to(scores.dtype))
     average = probabilities.mean(1)  # (B, Tq, Tk)
     rows = rows.expand(query.shape[0], rows.shape[-1]) if rows.dim() == 1 else rows
     chosen = average.gather(1, rows.clamp(min=0).long()[:, :, None].expand(-1, -1, key.shape[2]))

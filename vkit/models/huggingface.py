@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vkit.errors import VkitError
 from vkit.models.geometry import image_boxes
 from vkit.models.huggingface_prompt import Prompt, PromptWriter
-from vkit.models.protocol import IMAGE_COLUMN, Batch, ImageColumns, Layout, Request, Text
+from vkit.models.protocol import IMAGE_COLUMN, Batch, ImageColumns, Layout, Request, Text, outputs_of
 
 
 class HuggingFaceModel:
@@ -83,11 +83,7 @@ class HuggingFaceModel:
         Raises:
             VkitError: a request cannot be encoded exactly, or is longer than the model's positions; names it.
         """
-        if padding_side not in ("left", "right"):
-            raise ValueError(f"padding_side must be 'left' or 'right', not {padding_side!r}")
-        if not requests:
-            raise ValueError("encode needs at least one request")
-        outputs = [[]] * len(requests) if outputs is None else outputs
+        outputs = outputs_of(requests, outputs, padding_side)
         prompts, tensors = self._writer.write(requests)
         rows = [[*prompt.ids.tolist(), *output] for prompt, output in zip(prompts, outputs, strict=True)]
         length = max(map(len, rows))

@@ -23,6 +23,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vkit.errors import VkitError
+
 IMAGE_COLUMN = -1  # in Layout.token_ids: an image token stands here
 
 
@@ -155,6 +157,21 @@ class VisionLanguageModel(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of output ids, special tokens left out."""
         ...
+
+
+def outputs_of(
+    requests: Sequence[Request], outputs: Sequence[Sequence[int]] | None, padding_side: str
+) -> Sequence[Sequence[int]]:
+    """The arguments of an ``encode`` checked: the output ids of each request, none where none were given."""
+    if padding_side not in ("left", "right"):
+        raise VkitError(f"padding_side must be left or right, not {padding_side!r}")
+    if not requests:
+        raise VkitError("there is no request to encode; give at least one")
+    if outputs is None:
+        return [()] * len(requests)
+    if len(outputs) != len(requests):
+        raise VkitError(f"{len(requests)} requests but {len(outputs)} outputs; give one for each")
+    return outputs
 
 
 def token_pieces(model: VisionLanguageModel, ids: Sequence[int]) -> list[str]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vkit.errors import VkitError
-from vkit.models.protocol import IMAGE_COLUMN, Batch, ImageColumns, Layout, Request
+from vkit.models.protocol import IMAGE_COLUMN, Batch, ImageColumns, Layout, Request, outputs_of
 from vkit.models.tinyllava import IGNORE_INDEX, IMAGE_TOKEN, TinyLlava
 from vkit.models.tinyllava_images import ImageSettings
 from vkit.models.tinyllava_prompt import EOS, tokenize_answer, tokenize_prompt
@@ -107,13 +107,7 @@ class TinyLlavaModel:
             VkitError: a text holds ``<image>`` or a special token, a sequence is longer than the model takes,
                 or outputs do not fit the requests; names the request.
         """
-        if padding_side not in ("left", "right"):
-            raise ValueError(f"padding_side must be left or right, not {padding_side!r}")
-        if not requests:
-            raise VkitError("there is no request to encode; give at least one")
-        outputs = [()] * len(requests) if outputs is None else outputs
-        if len(outputs) != len(requests):
-            raise VkitError(f"{len(requests)} requests but {len(outputs)} outputs; give one for each")
+        outputs = outputs_of(requests, outputs, padding_side)
         items = [self._item(request, output) for request, output in zip(requests, outputs)]
         ids = [item_ids for item_ids, _ in items]
         layouts = [layout for _, layout in items]
