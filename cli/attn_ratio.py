@@ -139,7 +139,17 @@ def command(
         text=None if answers_file is None else str(answers_file.resolve()),
     )
     with ExitStack() as closing:
-        bars: list[tqdm] = []  # made once everything has been found good: an error stands alone on its line
+        # Bars that show nothing at once: an error in the first moments stands alone on its line.
+        count = len(samples)
+        checking = closing.enter_context(
+            tqdm(total=count, desc="checking", unit=" items", delay=2, leave=False)
+        )
+        bars: list[tqdm] = []
+
+        def start() -> None:
+            checking.close()
+            bars.append(closing.enter_context(tqdm(total=count, desc="attn-ratio", unit=" items", delay=1)))
+
         try:
             summary = run(
                 loaded,
@@ -149,9 +159,8 @@ def command(
                 batch_size=batch_size,
                 reduce=reduce,
                 answers=answers,
-                on_start=lambda: bars.append(
-                    closing.enter_context(tqdm(total=len(samples), desc="attn-ratio", unit=" items", delay=1))
-                ),
+                on_check=lambda: checking.update(),
+                on_start=start,
                 on_item=lambda item: bars[0].update(),
             )
         except KeyboardInterrupt:

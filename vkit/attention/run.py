@@ -72,6 +72,7 @@ def run(
     batch_size: int = 1,
     reduce: str = "mean",
     answers: dict[str, str] | None = None,
+    on_check: Callable[[], object] = lambda: None,
     on_start: Callable[[], None] = lambda: None,
     on_item: Callable[[dict[str, Any]], None] = lambda item: None,
 ) -> dict[str, Any]:
@@ -82,6 +83,7 @@ def run(
         folder: made if it is not there.
         reduce: which of `vkit.attention.ratio.REDUCTIONS` stands first in the summary.
         answers: given answers by id, measured instead of generated ones.
+        on_check: called after each record that was checked before the start.
         on_start: called once the folder and every record have been found good.
         on_item: called with each item of `samples` once it is in the folder, the old ones first.
 
@@ -92,7 +94,7 @@ def run(
     digests = {sample.id: _digest(sample, answers) for sample in samples}  # also: every image can be read
     begun = _holds_items(folder)
     if not begun:  # nothing is made before every record has been found good
-        _check(model, samples, settings, answers)
+        _check(model, samples, settings, answers, on_check)
     _open_folder(folder, {**asdict(settings), "weights": weights_digest(model)})
     with JsonlStore(folder / "items.jsonl") as store:
         done = {item.get("id"): item for item in store.items}
@@ -103,7 +105,7 @@ def run(
                 )
         pending = [sample for sample in samples if sample.id not in done]
         if begun:
-            _check(model, pending, settings, answers)
+            _check(model, pending, settings, answers, on_check)
         on_start()
         for sample in samples:
             if sample.id in done:
@@ -162,12 +164,14 @@ def _check(
     samples: Sequence[Sample],
     settings: RunSettings,
     answers: dict[str, str] | None,
+    on_check: Callable[[], object],
 ) -> None:
     """Refuse, before hours of work, what the model would refuse when its turn came."""
     for sample in samples:
         output = [] if answers is None else model.tokenize_answer(answers[sample.id])
         batch = model.encode([build_request(sample, settings.prompt)], [output])
         build_segments(batch.layouts, batch.length, policy=settings.spans, names=[sample.id])
+        on_check()
 
 
 def _answer(
