@@ -23,19 +23,23 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from . import attention_blocked
 from ._extension import load_extension
+from .attention_checks import (
+    check_no_tangent,
+    check_query_key,
+    check_rows,
+    check_segments,
+    check_visibility,
+    describe,
+    dtype_name,
+)
 from .attention_scoring import Scoring
-
-HEAD_SIZE_LIMIT = 256
-_SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def segment_attention(
@@ -90,12 +94,12 @@ def segment_attention(
     >>> mass[0, 0, 0].tolist()  # causal: the first query sees only itself, in segment 0
     [1.0, 0.0]
     """
-    _check_query_key(query, key)
-    _check_no_tangent(query, key, value)
+    check_query_key(query, key)
+    check_no_tangent(query, key, value)
     if value.shape != key.shape or value.dtype != key.dtype or value.device != key.device:
-        raise ValueError(f"value must be as key, {_describe(key)}; got {_describe(value)}")
-    _check_visibility(query, key, causal, mask, key_mask, window, softcap, scale)
-    segment_ids = _check_segments(segment_ids, num_segments, key)
+        raise ValueError(f"value must be as key, {describe(key)}; got {describe(value)}")
+    check_visibility(query, key, causal, mask, key_mask, window, softcap, scale)
+    segment_ids = check_segments(segment_ids, num_segments, key)
     scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
     return torch.ops.vkit.segment_attention(
         query, key, value, segment_ids, num_segments, causal, mask, key_mask, window, softcap, scale
@@ -136,23 +140,25 @@ def attention_rows(
     >>> attention_rows(q, k, lse, torch.tensor([5])).sum().round(decimals=4).item()
     1.0
     """
-    _check_query_key(query, key)
-    _check_visibility(query, key, causal, mask, key_mask, window, softcap, scale)
+    check_query_key(query, key)
+    check_visibility(query, key, causal, mask, key_mask, window, softcap, scale)
     batch, heads, query_length, _ = query.shape
     precision = torch.float64 if query.dtype == torch.float64 else torch.float32
     if (lse.shape, lse.dtype, lse.device) != ((batch, heads, query_length), precision, query.device):
         raise ValueError(
             f"lse must be the one that segment_attention returned, ({batch}, {heads}, {query_length}) "
-            f"{_name(precision)} on {query.device}; got {_describe(lse)}"
+            f"{dtype_name(precision)} on {query.device}; got {describe(lse)}"
         )
-    rows = _check_rows(rows, query)
+    rows = check_rows(rows, query)
     shape = (batch, rows.shape[1], key.shape[2])
     if out is None:
         out = torch.zeros(shape, dtype=precision, device=query.device)
     elif (out.shape, out.dtype, out.device) != (shape, precision, query.device):
-        raise ValueError(f"out must be {shape} {_name(precision)} on {query.device}; got {_describe(out)}")
+        raise ValueError(
+            f"out must be {shape} {dtype_name(precision)} on {query.device}; got {describe(out)}"
+        )
     elif any(size > 1 and step == 0 for size, step in zip(out.shape, out.stride(), strict=True)):
-        raise ValueError(f"out must be dense, not expanded; got {_describe(out)} with strides {out.stride()}")
+        raise ValueError(f"out must be dense, not expanded; got {describe(out)} with strides {out.stride()}")
     scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
     torch.ops.vkit.attention_rows_(
         query.detach(), key.detach(), lse.detach(), rows, out, causal, mask, key_mask, window, softcap, scale
@@ -178,127 +184,6 @@ def attention_implementation(device: torch.device | str, dtype: torch.dtype) -> 
 @functools.cache
 def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None  # its wheels are for Linux
-
-
-# Validation ---------------------------------------------------------------------------------------------
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} {_name(tensor.dtype)} on {tensor.device}"
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _check_query_key(query: Tensor, key: Tensor) -> None:
-    if query.dim() != 4 or key.dim() != 4:
-        raise ValueError(f"query and key must be (B, H, T, D); got {_describe(query)} and {_describe(key)}")
-    if query.dtype != key.dtype or query.device != key.device or not query.is_floating_point():
-        raise ValueError(
-            "query and key must share a floating dtype and device; "
-            f"got {_describe(query)} and {_describe(key)}"
-        )
-    batch, heads, query_length, head_size = query.shape
-    key_batch, key_heads, key_length, key_size = key.shape
-    if key_batch != batch or key_size != head_size:
-        raise ValueError(
-            f"query and key must share batch and head size; got {_describe(query)} and {_describe(key)}"
-        )
-    if not 1 <= head_size <= HEAD_SIZE_LIMIT:
-        raise ValueError(f"the head size must be in 1..{HEAD_SIZE_LIMIT}; got {head_size}")
-    if key_heads == 0 or heads == 0 or heads % key_heads:
-        raise ValueError(f"the {key_heads} key heads must divide the {heads} query heads")
-    if query_length > key_length:
-        raise ValueError(f"there are more queries ({query_length}) than keys ({key_length})")
-
-
-def _check_no_tangent(*tensors: Tensor) -> None:
-    """PyTorch would give a custom op's results no tangent, which stands for zero."""
-    if torch.compiler.is_compiling():
-        return
-    for tensor in tensors:
-        if forward_ad.unpack_dual(tensor).tangent is not None:
-            raise ValueError("segment_attention has no forward-mode derivative; use reverse mode")
-
-
-def _check_visibility(
-    query: Tensor,
-    key: Tensor,
-    causal: bool,
-    mask: Tensor | None,
-    key_mask: Tensor | None,
-    window: int | None,
-    softcap: float | None,
-    scale: float | None,
-) -> None:
-    batch, heads, query_length, _ = query.shape
-    key_length = key.shape[2]
-    if mask is not None:
-        full = (batch, heads, query_length, key_length)
-        fits = mask.dim() == 4 and all(
-            size in (1, whole) for size, whole in zip(mask.shape, full, strict=True)
-        )
-        if mask.dtype != torch.bool or mask.device != query.device or not fits:
-            raise ValueError(
-                f"mask must be boolean and broadcast to {full} on {query.device}; got {_describe(mask)}"
-            )
-    if key_mask is not None and (
-        key_mask.shape != (batch, key_length)
-        or key_mask.dtype != torch.bool
-        or key_mask.device != query.device
-    ):
-        raise ValueError(
-            f"key_mask must be boolean ({batch}, {key_length}) on {query.device}; got {_describe(key_mask)}"
-        )
-    if window is not None and (window < 1 or not causal):
-        raise ValueError(
-            f"window must be at least 1 and needs causal=True; got window={window}, causal={causal}"
-        )
-    if softcap is not None and not _SMALLEST <= softcap < math.inf:
-        raise ValueError(f"softcap must be a positive number; got {softcap}")
-    if scale is not None and not math.isfinite(scale):
-        raise ValueError(f"scale must be finite; got {scale}")
-
-
-def _check_segments(segment_ids: Tensor, num_segments: int, key: Tensor) -> Tensor:
-    """Check the ids once per tensor: looking at the values waits for the GPU, so the result is remembered."""
-    expected = (key.shape[0], key.shape[2])
-    if segment_ids.shape != expected or segment_ids.is_floating_point() or segment_ids.device != key.device:
-        raise ValueError(
-            f"segment_ids must be integers {expected} on {key.device}; got {_describe(segment_ids)}"
-        )
-    if num_segments < 1:
-        raise ValueError(f"num_segments must be at least 1; got {num_segments}")
-    if torch.compiler.is_compiling() or not segment_ids.numel():
-        return segment_ids.to(torch.int32).contiguous()
-    # A tensor made in inference mode does not count its changes, so it is looked at every time.
-    state = None if segment_ids.is_inference() else (segment_ids._version, num_segments)
-    if state is None or getattr(segment_ids, "_vkit_checked", None) != state:
-        lowest, highest = (int(x) for x in segment_ids.aminmax())
-        if lowest < -1 or highest >= num_segments:
-            raise ValueError(
-                f"segment_ids must lie in -1..{num_segments - 1} (num_segments={num_segments}); "
-                f"got {lowest}..{highest}"
-            )
-        segment_ids._vkit_checked = state  # type: ignore[attr-defined]
-    return segment_ids.to(torch.int32).contiguous()
-
-
-def _check_rows(rows: Tensor, query: Tensor) -> Tensor:
-    batch, _, query_length, _ = query.shape
-    if rows.dim() == 1:
-        rows = rows.expand(batch, -1)
-    integers = not rows.is_floating_point() and rows.dtype != torch.bool  # a mask would be read as 0 and 1
-    if rows.dim() != 2 or rows.shape[0] != batch or not integers or rows.device != query.device:
-        raise ValueError(
-            f"rows must be integers (R,) or ({batch}, R) on {query.device}; got {_describe(rows)}"
-        )
-    if not torch.compiler.is_compiling() and rows.device.type == "cpu" and rows.numel():
-        lowest, highest = (int(x) for x in rows.aminmax())
-        if lowest < -1 or highest >= query_length:
-            raise ValueError(f"rows must lie in -1..{query_length - 1}; got {lowest}..{highest}")
-    return rows.to(torch.int32).contiguous()
 
 
 # The custom ops -----------------------------------------------------------------------------------------

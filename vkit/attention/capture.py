@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from vkit.attention.decoder import find_decoder
 from vkit.attention.masks import capture_mask, visibility
 from vkit.errors import VkitError
-from vkit.kernels.attention import HEAD_SIZE_LIMIT, attention_rows, segment_attention
+from vkit.kernels.attention import attention_rows, segment_attention
+from vkit.kernels.attention_checks import HEAD_SIZE_LIMIT
 
 IMPLEMENTATION = "vkit_capture"  # our name in transformers' AttentionInterface
 
