@@ -1,4 +1,4 @@
-"""What `vkit.kernels.attention` asks of its arguments: each check says what was given and what is expected."""
+"""What `vkit.kernels.attention` asks of its arguments: each check says what was given and what was due."""
 
 from __future__ import annotations
 
