@@ -176,7 +176,9 @@ def command(
 
 def _compare_base(adapter: Path, model: str) -> None:
     """Say so where an adapter was trained on a model of another name: its shapes may fit all the same."""
-    base = json.loads((adapter / "adapter_config.json").read_text()).get("base_model_name_or_path")
+    from vkit.jsonl import read_json
+
+    base = read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
     if base and Path(base).name != Path(model).name:
         click.echo(f"note: adapter {adapter} was trained on {base}, and is used on {model}", err=True)
 

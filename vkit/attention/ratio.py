@@ -14,19 +14,13 @@ falls faster than that on the image, so longer answers have larger ratios. Compa
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from vkit.attention.spans import SHARES, Segments
-
-REDUCTIONS: dict[str, Callable[[np.ndarray], float]] = {
-    "mean": lambda ratio: float(ratio.mean()),
-    "sum": lambda ratio: float(ratio.sum()),
-    "max": lambda ratio: float(ratio.max()),
-}
+from vkit.attention.names import REDUCTIONS, SHARES
+from vkit.attention.spans import Segments
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Ratio:
         """The answer's ratio under each of `REDUCTIONS`; None where it is empty or a token has none."""
         if not len(self.ratio) or np.isnan(self.ratio).any():
             return None
-        return {name: reduce(self.ratio) for name, reduce in REDUCTIONS.items()}
+        return {name: float(getattr(np, name)(self.ratio)) for name in REDUCTIONS}
 
 
 def ratio_of(mass: Tensor, segments: Segments, item: int, output_length: int) -> Ratio:

@@ -81,7 +81,7 @@ def run(
     Args:
         samples: the problems, each with an image.
         folder: made if it is not there.
-        reduce: which of `vkit.attention.ratio.REDUCTIONS` stands first in the summary.
+        reduce: which of `vkit.attention.names.REDUCTIONS` stands first in the summary.
         answers: given answers by id, measured instead of generated ones.
         on_check: called after each record that was checked before the start.
         on_start: called once the folder and every record have been found good.

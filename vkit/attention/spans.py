@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vkit.attention.names import SHARES
 from vkit.errors import VkitError
 from vkit.models.protocol import Layout
 
 POLICIES = ("study", "question")
 ROW_CONVENTIONS = ("predicting", "own")
-SHARES = ("first_token", "before_image", "image", "question", "prompt_rest", "generated")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vkit.attention.ratio import REDUCTIONS
-from vkit.attention.spans import SHARES
+from vkit.attention.names import REDUCTIONS, SHARES
 
 LIMITS = (
     "The ratio grows with a token's position and so with output length, and it takes attention for use: "

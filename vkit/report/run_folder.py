@@ -20,13 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from vkit.attention.names import REDUCTIONS, SHARES
 from vkit.errors import VkitError
 from vkit.images import resolve_inside
 from vkit.jsonl import read_json, read_jsonl
-
-# As `vkit.attention.spans` and `.ratio` have them; reading a run needs no torch.
-REDUCTIONS = ("mean", "sum", "max")
-SHARES = ("first_token", "before_image", "image", "question", "prompt_rest", "generated")
 
 
 @dataclass(frozen=True)
