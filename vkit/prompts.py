@@ -2,8 +2,9 @@
 
     request = build_request(sample, "cot")
 
-The three inference prompts are those of Tey's study, Figure 8. The picture stands first: the study's model
-moves it there whatever the prompt says.
+"direct", "cot" and "finetuned" are the inference prompts of Tey's study, Figure 8; "plain" adds no word to the
+problem, as Math-PUMA's records have it. The picture stands first: the study's model moves it there whatever
+the prompt says.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from vkit.records import Sample
 
 # Instruction with choices, instruction without, and how the answer starts.
 PROMPTS = {
+    "plain": ("", "", ""),
     "direct": (
         "Please directly answer the question and provide the correct option letter, e.g., A, B, C, D.",
         "Please directly answer the question.",
@@ -35,7 +37,8 @@ PROMPTS = {
 def build_request(sample: Sample, prompt: str) -> Request:
     """The request for one sample in one of `PROMPTS`; only the problem and its choices are ``question``.
 
-    A problem without choices gets the same prompt without the words about letters.
+    A problem without choices gets the same prompt without the words about letters. Where the question is
+    empty the picture says it all, choices too, and neither is written.
 
     Raises:
         VkitError: the image cannot be read.
@@ -47,10 +50,10 @@ def build_request(sample: Sample, prompt: str) -> Request:
     with_choices, without_choices, ending = PROMPTS[prompt]
     picture = [] if sample.image is None else [Picture(sample.open_image())]
     instruction = with_choices if sample.choices else without_choices
-    parts: list[Text | Picture] = [*picture, Text(f"{instruction}\nQuestion: ")]
+    parts: list[Text | Picture] = [*picture, Text(f"{instruction}\nQuestion: " if instruction else "")]
     parts.append(Text(sample.question, question=True))
-    if sample.choices:
+    if sample.choices and sample.question:
         lines = (f"{chr(65 + i)}. {choice}" for i, choice in enumerate(sample.choices))
         parts += [Text("\nChoices:\n"), Text("\n".join(lines), question=True)]
-    parts.append(Text(f"\n{ending}"))
+    parts.append(Text(f"\n{ending}" if ending else ""))
     return Request(sample.id, tuple(part for part in parts if not isinstance(part, Text) or part.text))

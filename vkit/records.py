@@ -2,19 +2,21 @@
 
     for sample in read_samples(Path("problems.jsonl")):
         image = sample.open_image()
+    for pair in read_pairs(Path("pairs.jsonl")):          # twins of a problem, and the response to both
+        image = pair.vision_rich.open_image()
 
-A file of samples is JSON Lines, one record a line. Image paths are relative to the file's folder and never
-leave it. Unknown keys belong in ``meta``; a key that is not known is refused, so that a misspelt one is
+A file of samples or pairs is JSON Lines, one record a line. Image paths are relative to the file's folder and
+never leave it. Unknown keys belong in ``meta``; a key that is not known is refused, so that a misspelt one is
 never taken for an absent one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -63,6 +65,32 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two versions of a problem that carry the same information, and the response that is right for both.
+
+    text_rich, vision_rich: the twin with more of the information in its text, and the one with more of it in
+        its picture (Math-PUMA, Data Construction); their ids are the pair's.
+    """
+
+    id: str
+    text_rich: Sample
+    vision_rich: Sample
+    response: str
+
+    def to_json(self) -> str:
+        """One line of JSON; the twins leave out their id and empty fields."""
+        record: dict[str, Any] = {"id": self.id}
+        for name in _TWINS:
+            twin = json.loads(getattr(self, name).to_json())
+            del twin["id"]
+            record[name] = twin
+        return json.dumps({**record, "response": self.response}, ensure_ascii=False)
+
+
+_TWINS = ("text_rich", "vision_rich")
+
+
+@dataclass(frozen=True)
 class BadRecord:
     """A record that cannot be used: where it stands (``file:line`` or a folder) and why."""
 
@@ -79,18 +107,27 @@ def scan_samples(path: Path) -> Iterator[Sample | BadRecord]:
     Raises:
         VkitError: the file is missing, is not text, or holds no record.
     """
+    return _scan(path, parse_sample)
+
+
+def scan_pairs(path: Path) -> Iterator[Pair | BadRecord]:
+    """Every pair of a JSON Lines file in order, the bad ones as `BadRecord`; raises as `scan_samples`."""
+    return _scan(path, parse_pair)
+
+
+def _scan(path: Path, parse: Callable[[str, Path], Any]) -> Iterator[Any]:
     seen: set[str] = set()
     number = 0
     for number, line in text_lines(path):
         try:
-            sample = parse_sample(line, path.parent)
-            if sample.id in seen:
-                raise VkitError(f"id {sample.id!r} stands twice; make ids unique")
+            record = parse(line, path.parent)
+            if record.id in seen:
+                raise VkitError(f"id {record.id!r} stands twice; make ids unique")
         except VkitError as error:
             yield BadRecord(f"{path}:{number}", str(error))
         else:
-            seen.add(sample.id)
-            yield sample
+            seen.add(record.id)
+            yield record
     if number == 0:
         raise VkitError(f"{path} holds no records; check the file")
 
@@ -104,17 +141,25 @@ def read_samples(path: Path) -> Iterator[Sample]:
     return only_good(scan_samples(path))
 
 
-def only_good(records: Iterable[Sample | BadRecord]) -> Iterator[Sample]:
-    """The samples, refusing the first bad record."""
+def read_pairs(path: Path) -> Iterator[Pair]:
+    """The pairs of a JSON Lines file in order; raises as `read_samples`."""
+    return only_good(scan_pairs(path))
+
+
+Record = TypeVar("Record")
+
+
+def only_good(records: Iterable[Record | BadRecord]) -> Iterator[Record]:
+    """The good records, refusing the first bad one."""
     for record in records:
         if isinstance(record, BadRecord):
             raise VkitError(f"{record}; `vkit data check` lists every bad record")
         yield record
 
 
-def write_samples(path: Path, samples: Iterable[Sample]) -> None:
-    """Write a JSON Lines file, complete or not at all."""
-    write_bytes(path, "".join(sample.to_json() + "\n" for sample in samples).encode())
+def write_samples(path: Path, records: Iterable[Sample | Pair]) -> None:
+    """Write a JSON Lines file of samples or pairs, complete or not at all."""
+    write_bytes(path, "".join(record.to_json() + "\n" for record in records).encode())
 
 
 def parse_sample(line: str, folder: Path) -> Sample:
@@ -126,6 +171,42 @@ def parse_sample(line: str, folder: Path) -> Sample:
     """
     record = parse_object(line)
     refuse_half_characters(record)
+    return _sample(record, folder)
+
+
+def parse_pair(line: str, folder: Path) -> Pair:
+    """A pair from its line of JSON. Raises `VkitError` with the reason.
+
+    >>> parse_pair('{"id": "1", "text_rich": {"question": "Find x."}, "response": "3"}', Path())
+    Traceback (most recent call last):
+    vkit.errors.VkitError: key 'vision_rich' is missing; add it
+    """
+    record = parse_object(line)
+    refuse_half_characters(record)
+    for key in record:
+        if key not in ("id", *_TWINS, "response"):
+            raise VkitError(f"unknown key {key!r}; known: id, text_rich, vision_rich, response")
+    for key in ("id", *_TWINS, "response"):
+        if key not in record:
+            raise VkitError(f"key {key!r} is missing; add it")
+    if not isinstance(record["response"], str) or not record["response"].strip():
+        raise VkitError("'response' must be text that is not empty")
+    twins = {}
+    for name in _TWINS:
+        if not isinstance(record[name], dict):
+            raise VkitError(f"{name!r} must be an object, not {json.dumps(record[name])[:40]}")
+        if "id" in record[name]:
+            raise VkitError(f"{name!r} has an id of its own; the pair's is enough")
+        try:
+            twins[name] = _sample({"id": record["id"], **record[name]}, folder)
+        except VkitError as error:
+            raise VkitError(f"{name}: {error}") from error
+    if twins["vision_rich"].image is None:
+        raise VkitError("vision_rich has no image; a pair's vision-rich twin needs one")
+    return Pair(twins["vision_rich"].id, **twins, response=record["response"])
+
+
+def _sample(record: dict[str, Any], folder: Path) -> Sample:
     known = [f.name for f in fields(Sample) if f.name != "folder"]
     for key in record:
         if key not in known:
