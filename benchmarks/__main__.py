@@ -1,7 +1,8 @@
 """Runs a benchmark by name, or all of them.
 
-python -m benchmarks                        # all that need no GPU, into benchmarks/results (4 minutes)
+python -m benchmarks                        # all that need no GPU, into benchmarks/results (8 minutes)
 python -m benchmarks attention --quick      # one, with its own options
+python -m benchmarks divergence
 python -m benchmarks end_to_end
 python -m benchmarks micro                  # pytest-benchmark over the kernels
 python -m benchmarks gpu                    # everything that needs a GPU
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-CPU_BENCHMARKS = ("attention", "end_to_end")
+CPU_BENCHMARKS = ("attention", "divergence", "end_to_end")
 NAMES = (*CPU_BENCHMARKS, "micro", "gpu", "compile_report")
 
 
@@ -35,11 +36,8 @@ def main(arguments: list[str]) -> int:
     if name == "micro":
         import pytest
 
-        return int(
-            pytest.main(
-                [str(Path(__file__).with_name("micro_attention.py")), "-p", "no:cacheprovider", *rest]
-            )
-        )
+        files = [str(path) for path in sorted(Path(__file__).parent.glob("micro_*.py"))]
+        return int(pytest.main([*files, "-p", "no:cacheprovider", *rest]))
     return run(name, rest)
 
 

@@ -1,7 +1,8 @@
-"""What the Triton attention kernels cost on chips that are not here: registers, spills, shared memory.
+"""What the Triton kernels cost on chips that are not here: registers, spills, shared memory.
 
     python -m benchmarks.compile_report                                   # every kernel, head size and chip
     python -m benchmarks.compile_report --kernel forward --arch 90 --head-size 80
+    python -m benchmarks.compile_report --kernel divergence
 
 Needs no GPU. The host functions run on meta tensors, each kernel launch is caught with the very arguments
 that it would have had, and compiled ahead of time for the chip with the compiler inside the triton package. A
@@ -33,9 +34,12 @@ from vkit.kernels import (
     attention_triton_backward,
     attention_triton_common,
     attention_triton_rows,
+    divergence_triton,
 )
 from vkit.kernels.attention_scoring import Scoring
 from vkit.kernels.attention_triton_common import Tiles
+from vkit.kernels.divergence_scoring import Divergence
+from vkit.kernels.divergence_triton import RowTile
 
 KERNELS = ("forward", "grad_query", "grad_key", "rows")
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -45,12 +49,23 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "window": dict(causal=True, window=512),
     "softcap": dict(causal=True, softcap=50.0),
 }
+DIVERGENCE_VARIANTS: dict[str, dict[str, Any]] = {
+    "paper": dict(),
+    "tempered": dict(temperature=2.0),
+    "softcap": dict(softcap=30.0),
+    "released": dict(standardize=True),
+    "everything": dict(standardize=True, temperature=2.0, softcap=30.0),
+    "without teacher": dict(lam=0.0, teacher=False),
+    "loss alone": dict(gradient=False),
+}
+VOCABULARIES = (128256, 50257)  # rows that begin at multiples of 16 bytes, and rows that do not
 SHARED_LIMIT_KIB = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
 _TYPE_NAMES = {
     torch.float32: "fp32",
     torch.float16: "fp16",
     torch.bfloat16: "bf16",
     torch.int32: "i32",
+    torch.int64: "i64",
     torch.uint8: "u8",
 }
 
@@ -90,6 +105,31 @@ def usage(
     return _compile(launch, arch)
 
 
+def divergence_usage(
+    variant: str,
+    vocabulary: int,
+    arch: int,
+    tile: RowTile | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> Usage:
+    """Compile the divergence's kernel as it would be launched; ``variant``: one of `DIVERGENCE_VARIANTS`.
+
+    ``out_dtype``: of a gradient that goes elsewhere than into the student's logits.
+    """
+    options: dict[str, Any] = dict(alpha=0.2, lam=0.1, temperature=1.0, standardize=False, softcap=None)
+    options |= DIVERGENCE_VARIANTS[variant]
+    gradient, with_teacher = options.pop("gradient", True), options.pop("teacher", True)
+    student, teacher = torch.empty(2, 1024, vocabulary, device="meta").unbind()
+    out = None if out_dtype is None else torch.empty(1024, vocabulary, dtype=out_dtype, device="meta")
+    labels = torch.empty(1024, dtype=torch.int64, device="meta")
+    with _recording() as launches:
+        divergence_triton.divergence_rows_(
+            student, teacher if with_teacher else None, labels, Divergence(**options), 1.0, gradient,
+            out=out, tile=tile,
+        )  # fmt: skip
+    return _compile(launches[0], arch)
+
+
 # Catching a launch --------------------------------------------------------------------------------------
 
 
@@ -123,6 +163,7 @@ def _recording() -> Iterator[list[Launch]]:
         (attention_triton_backward, "_grad_key_kernel"),
         (attention_triton_rows, "_rows_kernel"),
         (attention_triton_common, "_tile_segments_kernel"),
+        (divergence_triton, "_divergence_kernel"),
     ]
     kernels = [getattr(module, name) for module, name in places]
     for (module, name), kernel in zip(places, kernels):
@@ -243,7 +284,8 @@ def main(argv: list[str] | None = None) -> int:
     """Print the table; 1 where a kernel spills or does not fit."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compile_report", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--kernel", nargs="+", choices=KERNELS, default=KERNELS)
+    every = (*KERNELS, "divergence")
+    parser.add_argument("--kernel", nargs="+", choices=every, default=every)
     parser.add_argument("--head-size", nargs="+", type=int, default=[64, 80, 96, 128, 256])
     parser.add_argument("--arch", nargs="+", type=int, choices=list(SHARED_LIMIT_KIB), default=[80, 90, 100])
     parser.add_argument(
@@ -254,12 +296,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--tiles", type=int, nargs=4, metavar=("QUERIES", "KEYS", "WARPS", "STAGES"))
     options = parser.parse_args(argv)
     tiles = Tiles(*options.tiles) if options.tiles else None
-    cases = itertools.product(options.kernel, options.head_size, options.dtype, options.variant, options.arch)
-    return 1 if _print_table(cases, tiles, options.segments) else 0
+    attention = [kernel for kernel in options.kernel if kernel != "divergence"]
+    cases = itertools.product(attention, options.head_size, options.dtype, options.variant, options.arch)
+    print(f"triton {triton.__version__}")
+    failures = _print_table(cases, tiles, options.segments) if attention else 0
+    if "divergence" in options.kernel:
+        failures += _print_divergence_table(options.arch)
+    return 1 if failures else 0
 
 
 def _print_table(cases: Iterable[tuple], tiles: Tiles | None, num_segments: int) -> int:
-    print(f"triton {triton.__version__}")
     print("| kernel | head | dtype | variant | chip | registers | spilled | shared KiB | warps | stages |")
     print("| --- | ---: | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
     failures = 0
@@ -271,6 +317,22 @@ def _print_table(cases: Iterable[tuple], tiles: Tiles | None, num_segments: int)
             f"| {kernel} | {head_size} | {dtype} | {variant} | sm_{arch} "
             f"| {found.registers} | {found.local} | {found.shared_kib:.0f}{mark} "
             f"| {found.warps} | {found.stages} |",
+            flush=True,
+        )
+    return failures
+
+
+def _print_divergence_table(arches: list[int]) -> int:
+    print("| divergence | vocabulary | chip | registers | spilled | shared KiB | warps | stages |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
+    failures = 0
+    for variant, vocabulary, arch in itertools.product(DIVERGENCE_VARIANTS, VOCABULARIES, arches):
+        found = divergence_usage(variant, vocabulary, arch)
+        mark = "" if found.fits(arch) else " **does not fit**"
+        failures += bool(mark)
+        print(
+            f"| {variant} | {vocabulary} | sm_{arch} | {found.registers} | {found.local} "
+            f"| {found.shared_kib:.0f}{mark} | {found.warps} | {found.stages} |",
             flush=True,
         )
     return failures

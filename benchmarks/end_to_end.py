@@ -22,7 +22,7 @@ import torch
 from benchmarks.measure import environment, interleaved_ms, peak_mib, write_result
 from vkit.attention.measure import measure
 from vkit.models.protocol import Request
-from vkit.models.tiny import CONFIG, build_random
+from vkit.models.tiny import STAND_IN, build_random
 from vkit.models.tinyllava_adapter import TinyLlavaModel
 from vkit.prompts import build_request
 from vkit.records import read_samples
@@ -123,7 +123,7 @@ def measure_overhead(
 def build(size: str, device: str, dtype: torch.dtype) -> TinyLlavaModel:
     """A TinyLLaVA of that size with random weights, whose answers never end by themselves."""
     text, vision = SIZES[size]
-    config = copy.deepcopy(CONFIG)
+    config = copy.deepcopy(STAND_IN)
     config["text_config"].update(text)
     config["vision_config"].update(vision, image_size=384)
     config.update(hidden_size=text["hidden_size"], vision_hidden_size=vision["hidden_size"])

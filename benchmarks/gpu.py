@@ -28,6 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.attention import NUM_SEGMENTS, Case, segment_layout
+from benchmarks.gpu_divergence import divergence, divergence_correctness
 from benchmarks.measure import environment, gemm_tflops, interleaved_ms, peak_mib, write_result
 from vkit.kernels.attention import attention_rows, segment_attention
 from vkit.kernels.attention_reference import attention_rows_reference, segment_attention_reference
@@ -200,9 +201,11 @@ SECTIONS: dict[str, Callable[[], tuple[Any, list[str]]]] = {
     "build": build,
     "tests": tests,
     "correctness": correctness,
+    "divergence_correctness": divergence_correctness,
     "forward": forward,
     "backward": backward,
     "rows": rows,
+    "divergence": divergence,
     "attn_ratio": attn_ratio,
 }
 

@@ -18,10 +18,10 @@ import click
 )
 @click.option(
     "--prompt",
-    type=click.Choice(["direct", "cot", "finetuned"]),
+    type=click.Choice(["direct", "cot", "finetuned", "plain"]),
     default="cot",
     show_default=True,
-    help="The study's inference prompts (Figure 8).",
+    help="The study's inference prompts (Figure 8), or the problem with no word added.",
 )
 @click.option(
     "--rows",

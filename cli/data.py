@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from vkit.cli import data_import, data_pairs
+
 
 @click.group("data")
 def command() -> None:
@@ -22,36 +24,29 @@ def command() -> None:
 @command.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def check(path: Path) -> None:
-    """Read every record and image of PATH: a JSON Lines file or a Geometry3K folder.
+    """Read every record and image of PATH: samples, pairs or conversations in JSON Lines, or Geometry3K.
 
     Each bad record is told on stderr by file, line and reason; a summary goes to stdout as JSON. Exit 1 if
     any record is bad.
 
     \b
     vkit data check problems.jsonl
+    vkit data check pairs.jsonl
     vkit data check geometry3k/
     """
     from tqdm import tqdm
 
-    from vkit.errors import VkitError
     from vkit.records import BadRecord
-    from vkit.sources.opening import scan
+    from vkit.sources.opening import holders, scan_whole
 
     good = bad = images = 0
-    for record in tqdm(scan(path), desc="check", unit=" records", leave=False, disable=None):
+    for record in tqdm(scan_whole(path), desc="check", unit=" records", leave=False, disable=None):
         if isinstance(record, BadRecord):
-            problem = str(record)
+            bad += 1
+            tqdm.write(str(record), file=sys.stderr)
         else:
-            try:
-                if record.image is not None:
-                    record.open_image()
-                    images += 1
-                good += 1
-                continue
-            except VkitError as error:
-                problem = f"{path}: {error}"
-        bad += 1
-        tqdm.write(problem, file=sys.stderr)
+            good += 1
+            images += len(holders(record))
     click.echo(json.dumps({"path": str(path), "good": good, "bad": bad, "images": images}))
     if bad:
         raise click.exceptions.Exit(1)
@@ -74,3 +69,7 @@ def sketch(count: int, seed: int, out: Path) -> None:
 
     path = write_sketches(out, count, seed)
     click.echo(json.dumps({"path": str(path), "records": count}))
+
+
+for other in (data_import.pairs, data_pairs.render, data_pairs.augment):
+    command.add_command(other)

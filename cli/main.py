@@ -13,7 +13,13 @@ from vkit.errors import VkitError
 
 # Name -> module of vkit.cli and what `vkit --help` says, so that help imports nothing.
 COMMANDS = {
+    "demo": ("demo", "Train a small model from nothing in three stages, and look at what it learned."),
     "attn-ratio": ("attn_ratio", "Measure how much a model looks at the picture while it answers."),
+    "train-puma": (
+        "train_puma",
+        "Teach a model to read the picture as it reads the text, in three stages.",
+    ),
+    "train-sft": ("train_sft", "Fine-tune a model on answers: problems, or conversations in LLaVA's format."),
     "data": ("data", "Check, and draw, data sets."),
     "doctor": ("doctor", "Say what runs here: versions, kernels, devices."),
 }
@@ -43,7 +49,8 @@ def cli() -> None:
 
     \b
     vkit attn-ratio --model tiny --data problems.jsonl --out runs/tiny
-    vkit data check problems.jsonl
+    vkit data synthesize --pairs 1000 --out data
+    vkit train-puma --model tiny --recipe tiny --data data --out runs/puma
     """
 
 

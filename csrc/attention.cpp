@@ -6,18 +6,15 @@
 //                                        scale)
 //     torch.ops.vkit_cpp.cpu_capability() -> "avx512_bf16", "avx512", "avx2" or "portable"
 //
-// The environment variable VKIT_CPU_CAPABILITY, read once, chooses a lesser instruction set than the best.
 // Built against the stable ABI of torch 2.11, so that one binary serves later versions.
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <initializer_list>
 #include <memory>
 #include <new>
 #include <optional>
 #include <string>
 #include <tuple>
-#include <vector>
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -25,6 +22,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 
 #include "attention.h"
+#include "cpu_capability.h"
 
 namespace vkit {
 namespace {
@@ -32,57 +30,15 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Instruction sets ---------------------------------------------------------------------------------------
-
-struct InstructionSet {
-  std::string name;
-  const Kernels *float32, *bfloat16;
-};
-
-// What this CPU can run, the best first.
-std::vector<InstructionSet> supported_instruction_sets() {
-  std::vector<InstructionSet> supported;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (avx512 && __builtin_cpu_supports("avx512bf16")) {
-    supported.push_back({"avx512_bf16", &AVX512_FLOAT32, &AVX512_BF16_BFLOAT16});
-  }
-  if (avx512) {
-    supported.push_back({"avx512", &AVX512_FLOAT32, &AVX512_BFLOAT16});
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    supported.push_back({"avx2", &AVX2_FLOAT32, &AVX2_BFLOAT16});
-  }
-#endif
-  supported.push_back({"portable", &PORTABLE_FLOAT32, &PORTABLE_BFLOAT16});
-  return supported;
-}
-
-InstructionSet choose_instruction_set() {
-  const std::vector<InstructionSet> supported = supported_instruction_sets();
-  const char* wanted = std::getenv("VKIT_CPU_CAPABILITY");
-  if (wanted == nullptr || *wanted == '\0') {
-    return supported.front();
-  }
-  std::string names;
-  for (const InstructionSet& set : supported) {
-    if (set.name == wanted) {
-      return set;
-    }
-    names += (names.empty() ? "" : ", ") + set.name;
-  }
-  STD_TORCH_CHECK(false, "VKIT_CPU_CAPABILITY=", wanted, " is not one of those that this CPU has: ", names);
-}
-
-const InstructionSet& instruction_set() {
-  static const InstructionSet chosen = choose_instruction_set();
-  return chosen;
-}
-
 const Kernels& kernels_for(const Scoring& p) {
-  return p.bfloat16 ? *instruction_set().bfloat16 : *instruction_set().float32;
+  switch (cpu_capability()) {
+#if defined(__x86_64__)
+    case CpuCapability::avx512_bf16: return p.bfloat16 ? AVX512_BF16_BFLOAT16 : AVX512_FLOAT32;
+    case CpuCapability::avx512: return p.bfloat16 ? AVX512_BFLOAT16 : AVX512_FLOAT32;
+    case CpuCapability::avx2: return p.bfloat16 ? AVX2_BFLOAT16 : AVX2_FLOAT32;
+#endif
+    default: return p.bfloat16 ? PORTABLE_BFLOAT16 : PORTABLE_FLOAT32;
+  }
 }
 
 // Threads ------------------------------------------------------------------------------------------------
@@ -269,8 +225,8 @@ void attention_rows_(
   }
 }
 
-std::string cpu_capability() {
-  return instruction_set().name;
+std::string capability_name() {
+  return name_of(cpu_capability());
 }
 
 } // namespace
@@ -293,5 +249,5 @@ STABLE_TORCH_LIBRARY_IMPL(vkit_cpp, CPU, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(vkit_cpp, CompositeExplicitAutograd, m) {
-  m.impl("cpu_capability", TORCH_BOX(&vkit::cpu_capability));
+  m.impl("cpu_capability", TORCH_BOX(&vkit::capability_name));
 }

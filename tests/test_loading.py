@@ -167,11 +167,11 @@ def test_a_tokenizer_without_its_settings_is_read(folder):
 def test_a_tokenizer_of_another_model_is_refused(folder):
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["added_tokens"][0]["content"] = "<end>"
-    tokenizer["model"]["vocab"]["<end>"] = tokenizer["model"]["vocab"].pop("<|endoftext|>")
+    tokenizer["model"]["vocab"]["<end>"] = tokenizer["model"]["vocab"].pop("</s>")
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         (folder / name).unlink()
-    assert "the tokenizer lacks '<|endoftext|>'" in refusal(folder)
+    assert "the tokenizer lacks '</s>'" in refusal(folder)
 
 
 def test_a_preprocessor_of_another_tower_is_refused_with_its_folder(folder):

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from vkit.errors import VkitError
 from vkit.models.loading import load_model
 from vkit.models.lora import merge_lora
-from vkit.models.tiny import build_tiny
+from vkit.models.tiny import build_stand_in
 from vkit.models.tinyllava_checkpoint import PART_FILES
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"]  # the Factory's, all in the language model
@@ -29,10 +29,17 @@ def train(model, **settings):
 
 
 @pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base") / "stand-in"
+    build_stand_in().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def adapted(tmp_path_factory):
     """Folder of peft's own layout, and the logits that the adapter makes."""
     folder = tmp_path_factory.mktemp("adapter")
-    model = train(build_tiny().model.language_model)
+    model = train(build_stand_in().model.language_model)
     model.save_pretrained(folder)
     with torch.no_grad():
         return folder, model(PROMPT).logits
@@ -49,7 +56,7 @@ def factory_layout(source, folder):
     # Whole names, as peft keeps them where short ones would match the vision tower too.
     config["target_modules"] = [
         f"language_model.{name}"
-        for name, _ in build_tiny().model.language_model.named_modules()
+        for name, _ in build_stand_in().model.language_model.named_modules()
         if name.endswith(tuple(TARGETS))
     ]
     (folder / "adapter_config.json").write_text(json.dumps(config))
@@ -73,32 +80,32 @@ def copy_of(folder, tmp_path):
 
 def refusal(folder):
     with pytest.raises(VkitError) as error:
-        merge_lora(build_tiny().model.language_model, folder)
+        merge_lora(build_stand_in().model.language_model, folder)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def test_an_adapter_of_the_language_model_is_merged(adapted):
+def test_an_adapter_of_the_language_model_is_merged(base, adapted):
     folder, expected = adapted
-    model = load_model("tiny", adapter=folder, device="cpu")
+    model = load_model(base, adapter=folder, device="cpu")
     torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(logits(build_tiny()), expected, atol=1e-2)
-    assert model.model.state_dict().keys() == build_tiny().model.state_dict().keys()
+    assert not torch.allclose(logits(build_stand_in()), expected, atol=1e-2)
+    assert model.model.state_dict().keys() == build_stand_in().model.state_dict().keys()
 
 
 def test_an_adapter_of_the_whole_model_is_merged_whatever_its_folder_is_called(adapted, tmp_path):
     folder, expected = adapted
     factory_layout(folder, tmp_path / "factory")
-    build_tiny().save(tmp_path / "lora-base")  # "lora" in a path means nothing
+    build_stand_in().save(tmp_path / "lora-base")  # "lora" in a path means nothing
     model = load_model(tmp_path / "lora-base", adapter=tmp_path / "factory", device="cpu")
     torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
-    assert torch.equal(logits(load_model(tmp_path / "lora-base", device="cpu")), logits(build_tiny()))
+    assert torch.equal(logits(load_model(tmp_path / "lora-base", device="cpu")), logits(build_stand_in()))
 
 
 def test_the_folder_that_the_lora_recipe_leaves_is_read_whole(adapted, tmp_path):
     folder, expected = adapted
     whole = tmp_path / "recipe"
-    build_tiny().save(whole)
+    build_stand_in().save(whole)
     tensors = load_file(whole / "model.safetensors")
     (whole / "model.safetensors").unlink()
     for file, prefix in PART_FILES.items():
@@ -109,20 +116,21 @@ def test_the_folder_that_the_lora_recipe_leaves_is_read_whole(adapted, tmp_path)
     torch.testing.assert_close(logits(load_model(whole, device="cpu")), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_an_adapter_in_a_pickle_is_read(adapted, tmp_path):
+def test_an_adapter_in_a_pickle_is_read(base, adapted, tmp_path):
     folder, expected = adapted
     tensors = load_file(folder / "adapter_model.safetensors")
     torch.save(tensors, tmp_path / "adapter_model.bin")
     (tmp_path / "adapter_config.json").write_bytes((folder / "adapter_config.json").read_bytes())
-    model = load_model("tiny", adapter=tmp_path, device="cpu")
+    model = load_model(base, adapter=tmp_path, device="cpu")
     torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_only_the_layers_that_the_adapter_holds_are_changed(tmp_path):
-    model = train(build_tiny().model.language_model, layers_to_transform=[1], target_modules=["fc1"])
+def test_only_the_layers_that_the_adapter_holds_are_changed(base, tmp_path):
+    model = train(build_stand_in().model.language_model, layers_to_transform=[1], target_modules=["fc1"])
     model.save_pretrained(tmp_path)
-    merged, base = load_model("tiny", adapter=tmp_path, device="cpu").model.state_dict(), build_tiny().model
-    changed = [name for name, tensor in base.state_dict().items() if not torch.equal(merged[name], tensor)]
+    merged = load_model(base, adapter=tmp_path, device="cpu").model.state_dict()
+    before = build_stand_in().model.state_dict()
+    changed = [name for name, tensor in before.items() if not torch.equal(merged[name], tensor)]
     assert changed == ["language_model.model.layers.1.mlp.fc1.weight"]
 
 
@@ -168,12 +176,12 @@ def test_numbers_that_are_not_finite_are_refused(adapted, tmp_path):
     assert "does not fit the model" in refusal(folder)
 
 
-def test_the_rank_and_alpha_are_the_adapters_own(tmp_path):
-    model = train(build_tiny().model.language_model, r=2, lora_alpha=7, use_rslora=True)
+def test_the_rank_and_alpha_are_the_adapters_own(base, tmp_path):
+    model = train(build_stand_in().model.language_model, r=2, lora_alpha=7, use_rslora=True)
     model.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["lora_alpha"] == 7
     with torch.no_grad():
         expected = model(PROMPT).logits
     torch.testing.assert_close(
-        logits(load_model("tiny", adapter=tmp_path, device="cpu")), expected, rtol=1e-4, atol=1e-4
+        logits(load_model(base, adapter=tmp_path, device="cpu")), expected, rtol=1e-4, atol=1e-4
     )

@@ -1,6 +1,7 @@
 """Records: what is read is what was written, and whatever is wrong is named by file, line and reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,18 @@ from PIL import Image
 
 from vkit.errors import VkitError
 from vkit.images import open_image
-from vkit.records import BadRecord, Sample, parse_sample, read_samples, scan_samples, write_samples
+from vkit.records import (
+    BadRecord,
+    Pair,
+    Sample,
+    parse_pair,
+    parse_sample,
+    read_pairs,
+    read_samples,
+    scan_pairs,
+    scan_samples,
+    write_samples,
+)
 
 
 def write(folder: Path, *lines: str) -> Path:
@@ -33,6 +45,14 @@ samples = st.builds(
 )
 
 
+def pair_of(text_rich: Sample, vision_rich: Sample, image: str, response: str) -> Pair:
+    name = text_rich.id
+    return Pair(name, text_rich, replace(vision_rich, id=name, image=image), response)
+
+
+pairs = st.builds(pair_of, samples, samples, texts.filter(bool), texts.filter(str.strip))
+
+
 @given(samples)
 def test_a_sample_survives_json(sample):
     line = sample.to_json()
@@ -44,6 +64,34 @@ def test_a_file_survives_a_round_trip(tmp_path):
     written = [Sample("1", "Find x.", ("3", "4"), "B"), Sample("2", "Größe?", meta={"a": [1]})]
     write_samples(tmp_path / "out.jsonl", written)
     assert list(read_samples(tmp_path / "out.jsonl")) == written
+
+
+@given(pairs)
+def test_a_pair_survives_json(pair):
+    line = pair.to_json()
+    assert "\n" not in line
+    assert parse_pair(line, Path()) == pair
+
+
+def test_a_file_of_pairs_survives_a_round_trip(tmp_path):
+    written = [
+        Pair(name, Sample(name, "Find x in ABC.", ("3", "4"), "B"), Sample(name, "", image="b.png"), "x = 4")
+        for name in ("1", "Größe")
+    ]
+    write_samples(tmp_path / "out.jsonl", written)
+    read = list(read_pairs(tmp_path / "out.jsonl"))
+    assert read == written
+    assert {twin.folder for pair in read for twin in (pair.text_rich, pair.vision_rich)} == {tmp_path}
+
+
+def test_a_file_whose_records_run_out_in_an_error_is_not_written(tmp_path):
+    def records():
+        yield Sample("1", "x")
+        raise VkitError("the source broke")
+
+    with pytest.raises(VkitError, match="the source broke"):
+        write_samples(tmp_path / "out.jsonl", records())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -78,6 +126,55 @@ def test_a_bad_line_is_named_and_the_others_are_read(tmp_path, line, reason):
 def test_ids_must_be_unique(tmp_path):
     path = write(tmp_path, '{"id": "a", "question": "x"}', '{"id": "a", "question": "y"}')
     assert "stands twice" in list(scan_samples(path))[1].reason
+
+
+PAIR = {
+    "id": "p",
+    "text_rich": {"question": "Find x in ABC."},
+    "vision_rich": {"question": "", "image": "b.png"},
+    "response": "3",
+}
+
+
+def pair_line(left_out: str = "", **changes) -> str:
+    return json.dumps({key: value for key, value in {**PAIR, **changes}.items() if key != left_out})
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[1]", "not an object"),
+        (pair_line("id"), "'id' is missing"),
+        (pair_line("text_rich"), "'text_rich' is missing"),
+        (pair_line("vision_rich"), "'vision_rich' is missing"),
+        (pair_line("response"), "'response' is missing"),
+        (pair_line(id=""), "'id' is empty"),
+        (pair_line(id=[1]), "'id' must be text, not [1]"),
+        (pair_line(response=" \n"), "'response' must be text that is not empty"),
+        (pair_line(response=3), "'response' must be text that is not empty"),
+        (pair_line(meta={}), "unknown key 'meta'"),
+        (pair_line(text_rich="Find x."), "'text_rich' must be an object"),
+        (pair_line(text_rich={"id": "q", "question": "x"}), "'text_rich' has an id of its own"),
+        (pair_line(text_rich={}), "text_rich: key 'question' is missing"),
+        (pair_line(vision_rich={"question": "", "img": "b.png"}), "vision_rich: unknown key 'img'"),
+        (pair_line(vision_rich={"question": "x"}), "vision_rich has no image"),
+        (pair_line(vision_rich={"question": "x", "image": None}), "vision_rich has no image"),
+        (pair_line(response="\ud83d"), "half a character"),
+    ],
+)
+def test_a_bad_pair_is_named_and_the_others_are_read(tmp_path, line, reason):
+    path = write(tmp_path, pair_line(id="a"), line, pair_line(id="b"))
+    first, bad, last = scan_pairs(path)
+    assert (first.id, last.id) == ("a", "b")
+    assert bad.where == f"{path}:2"
+    assert reason in bad.reason
+    with pytest.raises(VkitError, match=r":2: .*vkit data check"):
+        list(read_pairs(path))
+
+
+def test_the_twins_have_the_pairs_id(tmp_path):
+    pair = parse_pair(pair_line(id=7), tmp_path)
+    assert pair.id == pair.text_rich.id == pair.vision_rich.id == "7"
 
 
 def test_missing_empty_and_binary_files_are_told(tmp_path):

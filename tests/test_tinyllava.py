@@ -12,7 +12,7 @@ from vkit.attention.capture import capture
 from vkit.errors import VkitError
 from vkit.models.loading import load_model
 from vkit.models.protocol import IMAGE_COLUMN, Picture, Request, Text
-from vkit.models.tiny import CONFIG, build_tiny
+from vkit.models.tiny import STAND_IN, build_stand_in
 from vkit.models.tinyllava import IGNORE_INDEX, IMAGE_TOKEN, Connector, TinyLlava, next_token_loss
 from vkit.models.tinyllava_adapter import TinyLlavaModel
 from vkit.models.tinyllava_config import TinyLlavaConfig
@@ -27,7 +27,7 @@ def official():
 
 @pytest.fixture(scope="module")
 def tiny():
-    return build_tiny()
+    return build_stand_in()
 
 
 def picture(colour="red", size=(40, 30)):
@@ -212,7 +212,7 @@ def test_the_identity_connector_needs_equal_widths():
 
 
 def with_parts(**changes):
-    config = copy.deepcopy(CONFIG)
+    config = copy.deepcopy(STAND_IN)
     for key, value in changes.items():
         config[key] = {**config[key], **value} if isinstance(value, dict) else value
     return TinyLlavaConfig.from_dict(config)
@@ -308,7 +308,7 @@ def test_generation_in_a_batch_equals_one_by_one_and_stops_at_the_end_token(tiny
     ]
     assert together == alone
     assert [len(output) for output in together] == [9] * 4
-    model = build_tiny()
+    model = build_stand_in()
     model.eos_token_id = alone[0][2]
     stopped = model.generate(model.encode(requests(), padding_side="left"), max_new_tokens=9)
     expected = [row[: row.index(alone[0][2])] if alone[0][2] in row else row for row in alone]
@@ -334,7 +334,7 @@ def test_replaying_prompt_and_output_predicts_the_output(tiny):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @torch.no_grad()
 def test_half_precision_is_near_to_float32(tiny, dtype):
-    model = build_tiny()
+    model = build_stand_in()
     model.model.to(dtype)
     batch = model.encode(requests(), padding_side="left")
     hidden, exact = model.forward(batch), tiny.forward(batch)
@@ -353,7 +353,7 @@ def test_generation_refuses_prompts_padded_on_the_right(tiny):
 
 
 def test_generation_leaves_the_mode_of_the_model_as_it_was(tiny):
-    model = build_tiny()
+    model = build_stand_in()
     model.model.train()
     model.generate(model.encode(requests()[:1], padding_side="left"), max_new_tokens=1)
     assert model.model.training
@@ -413,7 +413,7 @@ def test_the_rotary_settings_of_phi_2_are_heeded():
 
 def test_a_llama_inside_is_prompted_and_runs(tiny):
     config = with_parts(text_config={"model_type": "llama", "num_key_value_heads": 2, "vocab_size": 641})
-    tokenizer = build_tiny().tokenizer
+    tokenizer = build_stand_in().tokenizer
     tokenizer.add_special_tokens({"eos_token": "</s>", "bos_token": "</s>"})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.tinyllava_data import FOLDER, needs_recordings
 from vkit.errors import VkitError
-from vkit.models.tiny import build_tiny
+from vkit.models.tiny import build_stand_in
 from vkit.models.tinyllava_checkpoint import LEGACY_PREFIXES, PART_FILES, read_checkpoint, write_checkpoint
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ LAST_LAYER = "vision_tower._vision_tower.vision_model.encoder.layers.3."
 @pytest.fixture(scope="module")
 def tiny_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    build_tiny().save(folder)
+    build_stand_in().save(folder)
     return folder
 
 
@@ -210,7 +210,7 @@ def test_parts_of_the_tower_that_never_run_may_be_absent(folder, tmp_path, absen
     checkpoint = read(folder)
     assert_same(checkpoint.model, tensors)
     pixel_values = torch.rand(1, 3, 112, 112)
-    expected = build_tiny().model.encode_images(pixel_values)
+    expected = build_stand_in().model.encode_images(pixel_values)
     assert torch.equal(checkpoint.model.encode_images(pixel_values), expected)
     write_checkpoint(tmp_path / "copy", checkpoint.model, checkpoint.model.config.raw, checkpoint.files)
     assert weights(tmp_path / "copy").keys() == tensors.keys()
@@ -349,7 +349,7 @@ def test_reading_leaves_torchs_generator_alone(folder):
 
 
 def test_a_folder_that_holds_something_is_not_written_over(folder):
-    model = build_tiny()
+    model = build_stand_in()
     with pytest.raises(VkitError, match="exists already"):
         model.save(folder)
     with pytest.raises(VkitError, match="exists already"):
@@ -357,7 +357,7 @@ def test_a_folder_that_holds_something_is_not_written_over(folder):
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path):
-    model = build_tiny()
+    model = build_stand_in()
     model.files["nowhere/tokenizer.json"] = b""
     with pytest.raises(FileNotFoundError):
         model.save(tmp_path / "copy")
@@ -366,8 +366,8 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 
 def test_an_empty_folder_is_filled_and_new_parents_are_made(tmp_path):
     (tmp_path / "empty").mkdir()
-    build_tiny().save(tmp_path / "empty")
-    build_tiny().save(tmp_path / "a" / "b")
+    build_stand_in().save(tmp_path / "empty")
+    build_stand_in().save(tmp_path / "a" / "b")
     assert_same(read(tmp_path / "empty").model, weights(tmp_path / "a" / "b"))
     assert (tmp_path / "empty").stat().st_mode & 0o077 == tmp_path.joinpath("a").stat().st_mode & 0o077
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vkit.errors import VkitError
-from vkit.models.tiny import CONFIG
+from vkit.models.tiny import STAND_IN
 from vkit.models.tinyllava_config import TinyLlavaConfig
 from vkit.models.tinyllava_images import ImageSettings
 
@@ -22,7 +22,7 @@ CLIP_FILE = {
 
 
 def config(kind="siglip_vision_model", aspect="square", strategy="cls_patch", **vision):
-    values = copy.deepcopy(CONFIG)
+    values = copy.deepcopy(STAND_IN)
     values["vision_config"] |= {"model_type": kind, **vision}
     return TinyLlavaConfig.from_dict(
         {**values, "image_aspect_ratio": aspect, "vision_feature_select_strategy": strategy}

@@ -5,7 +5,7 @@ from PIL import Image
 
 from vkit.errors import VkitError
 from vkit.models.protocol import Picture, Request, Text
-from vkit.models.tiny import build_tiny
+from vkit.models.tiny import build_stand_in
 from vkit.models.tinyllava import IMAGE_TOKEN
 from vkit.models.tinyllava_prompt import SYSTEM, tokenize_answer, tokenize_prompt
 
@@ -14,7 +14,7 @@ PICTURE = Picture(Image.new("RGB", (4, 4)))
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return build_tiny().tokenizer
+    return build_stand_in().tokenizer
 
 
 def words(tokenizer, *parts):
@@ -64,7 +64,7 @@ def test_words_and_question_of_the_prompt(tokenizer, parts, expected):
 def test_tokenizers_that_cut_blanks_off_their_spans_mark_the_same_question(tokenizer):
     from tokenizers import processors
 
-    trimming = build_tiny().tokenizer
+    trimming = build_stand_in().tokenizer
     trimming.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
     parts = (PICTURE, Text("Hint: think. "), Text("x\n\n\ny  \n 37°", True), Text(" Answer:"))
     assert trimming("a b", return_offsets_mapping=True)["offset_mapping"][1] == (2, 3)
@@ -98,7 +98,7 @@ def test_a_text_that_spells_a_token_is_refused_by_the_name_of_its_request(tokeni
 def test_a_begin_token_that_the_tokenizer_adds_stands_once():
     from tokenizers import processors
 
-    tokenizer = build_tiny().tokenizer
+    tokenizer = build_stand_in().tokenizer
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
     )

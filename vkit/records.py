@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
 from vkit.errors import VkitError
 from vkit.images import open_image, resolve_inside
-from vkit.jsonl import parse_object, refuse_half_characters, text_lines, write_bytes
+from vkit.jsonl import parse_object, refuse_half_characters, text_lines, write_chunks
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,7 @@ class Sample:
 
     def to_json(self) -> str:
         """One line of JSON; empty fields are left out."""
-        record = asdict(self)
-        del record["folder"]
-        return json.dumps({k: v for k, v in record.items() if v not in (None, (), {})}, ensure_ascii=False)
+        return json.dumps(_written(self), ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,17 @@ class Pair:
         """One line of JSON; the twins leave out their id and empty fields."""
         record: dict[str, Any] = {"id": self.id}
         for name in _TWINS:
-            twin = json.loads(getattr(self, name).to_json())
-            del twin["id"]
-            record[name] = twin
+            record[name] = _written(getattr(self, name))
+            del record[name]["id"]
         return json.dumps({**record, "response": self.response}, ensure_ascii=False)
 
 
 _TWINS = ("text_rich", "vision_rich")
+
+
+def _written(sample: Sample) -> dict[str, Any]:
+    values = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "folder"}
+    return {name: value for name, value in values.items() if value not in (None, (), {})}
 
 
 @dataclass(frozen=True)
@@ -107,21 +109,38 @@ def scan_samples(path: Path) -> Iterator[Sample | BadRecord]:
     Raises:
         VkitError: the file is missing, is not text, or holds no record.
     """
-    return _scan(path, parse_sample)
+    return scan_records(path, parse_sample)
 
 
 def scan_pairs(path: Path) -> Iterator[Pair | BadRecord]:
     """Every pair of a JSON Lines file in order, the bad ones as `BadRecord`; raises as `scan_samples`."""
-    return _scan(path, parse_pair)
+    return scan_records(path, parse_pair)
 
 
-def _scan(path: Path, parse: Callable[[str, Path], Any]) -> Iterator[Any]:
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Parsed = TypeVar("Parsed", bound=_Named)
+
+
+def scan_records(
+    path: Path, parse: Callable[[str, Path], Parsed], *, unique: bool = True
+) -> Iterator[Parsed | BadRecord]:
+    """What ``parse`` makes of each line and the file's folder, in order.
+
+    Args:
+        unique: a second record of an id is bad.
+
+    Raises as `scan_samples`.
+    """
     seen: set[str] = set()
     number = 0
     for number, line in text_lines(path):
         try:
             record = parse(line, path.parent)
-            if record.id in seen:
+            if unique and record.id in seen:
                 raise VkitError(f"id {record.id!r} stands twice; make ids unique")
         except VkitError as error:
             yield BadRecord(f"{path}:{number}", str(error))
@@ -159,7 +178,7 @@ def only_good(records: Iterable[Record | BadRecord]) -> Iterator[Record]:
 
 def write_samples(path: Path, records: Iterable[Sample | Pair]) -> None:
     """Write a JSON Lines file of samples or pairs, complete or not at all."""
-    write_bytes(path, "".join(record.to_json() + "\n" for record in records).encode())
+    write_chunks(path, (f"{record.to_json()}\n".encode() for record in records))
 
 
 def parse_sample(line: str, folder: Path) -> Sample:
@@ -186,7 +205,8 @@ def parse_pair(line: str, folder: Path) -> Pair:
     for key in record:
         if key not in ("id", *_TWINS, "response"):
             raise VkitError(f"unknown key {key!r}; known: id, text_rich, vision_rich, response")
-    for key in ("id", *_TWINS, "response"):
+    pair_id = record_id(record)
+    for key in (*_TWINS, "response"):
         if key not in record:
             raise VkitError(f"key {key!r} is missing; add it")
     if not isinstance(record["response"], str) or not record["response"].strip():
@@ -198,12 +218,30 @@ def parse_pair(line: str, folder: Path) -> Pair:
         if "id" in record[name]:
             raise VkitError(f"{name!r} has an id of its own; the pair's is enough")
         try:
-            twins[name] = _sample({"id": record["id"], **record[name]}, folder)
+            twins[name] = _sample({"id": pair_id, **record[name]}, folder)
         except VkitError as error:
             raise VkitError(f"{name}: {error}") from error
     if twins["vision_rich"].image is None:
         raise VkitError("vision_rich has no image; a pair's vision-rich twin needs one")
-    return Pair(twins["vision_rich"].id, **twins, response=record["response"])
+    return Pair(pair_id, **twins, response=record["response"])
+
+
+def record_id(record: dict[str, Any]) -> str:
+    """A record's id as text; whole numbers serve too.
+
+    >>> record_id({"id": 7})
+    '7'
+    """
+    if "id" not in record:
+        raise VkitError("key 'id' is missing; add it")
+    value = record["id"]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise VkitError(f"'id' must be text, not {json.dumps(value)[:40]}")
+    if not value:
+        raise VkitError("'id' is empty; give every record an id")
+    return value
 
 
 def _sample(record: dict[str, Any], folder: Path) -> Sample:
@@ -211,19 +249,15 @@ def _sample(record: dict[str, Any], folder: Path) -> Sample:
     for key in record:
         if key not in known:
             raise VkitError(f"unknown key {key!r}; known: {', '.join(known)}")
-    for key in ("id", "question"):
-        if key not in record:
-            raise VkitError(f"key {key!r} is missing; add it")
-    if isinstance(record["id"], int) and not isinstance(record["id"], bool):
-        record["id"] = str(record["id"])
+    record["id"] = record_id(record)
+    if "question" not in record:
+        raise VkitError("key 'question' is missing; add it")
     for key in ("answer", "image", "rationale"):
         if record.get(key) is None:
             record.pop(key, None)
-    for key in ("id", "question", "answer", "image", "rationale"):
+    for key in ("question", "answer", "image", "rationale"):
         if not isinstance(record.get(key, ""), str):
             raise VkitError(f"{key!r} must be text, not {json.dumps(record[key])[:40]}")
-    if not record["id"]:
-        raise VkitError("'id' is empty; give every record an id")
     choices = record.get("choices", [])
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise VkitError("'choices' must be a list of texts")

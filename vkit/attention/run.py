@@ -30,7 +30,7 @@ from vkit.attention.measure import Measurement, measure
 from vkit.attention.spans import build_segments
 from vkit.attention.summary import summarise
 from vkit.errors import VkitError
-from vkit.evaluate.choices import extract_choice
+from vkit.evaluate.answers import extract, judge
 from vkit.jsonl import JsonlStore, read_json, write_bytes, write_json
 from vkit.models.protocol import IMAGE_COLUMN, Request, VisionLanguageModel, token_pieces, weights_digest
 from vkit.prompts import build_request
@@ -225,16 +225,14 @@ def _describe(
     model: VisionLanguageModel, sample: Sample, output: Sequence[int], settings: RunSettings
 ) -> dict[str, Any]:
     text = model.decode(output)
-    extracted = extract_choice(text, sample.choices) if sample.choices else None
-    known = bool(sample.choices) and sample.answer is not None
     return {
         "id": sample.id,
         "model": model.name,
         "question": sample.question,
         "choices": list(sample.choices),
         "answer": sample.answer,
-        "extracted": extracted,
-        "correct": extracted == sample.answer if known else None,
+        "extracted": extract(text, sample.choices),
+        "correct": None if sample.answer is None else judge(text, sample.answer, sample.choices) is True,
         "output_text": text,
         "output_ids": list(output),
         "output_tokens": token_pieces(model, output),

@@ -12,6 +12,7 @@ masks, so its logits are those of generation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,24 @@ from torch import Tensor, nn
 
 from vkit.errors import VkitError
 from vkit.models.geometry import image_boxes
+from vkit.models.huggingface_head import find_head
 from vkit.models.huggingface_prompt import Prompt, PromptWriter
-from vkit.models.protocol import IMAGE_COLUMN, Batch, ImageColumns, Layout, Request, Text, outputs_of
+from vkit.models.lora import refuse_added
+from vkit.models.protocol import (
+    IGNORE_INDEX,
+    IMAGE_COLUMN,
+    Batch,
+    History,
+    ImageColumns,
+    Layout,
+    Request,
+    Text,
+    TrainingBatch,
+    histories_of,
+    outputs_of,
+)
+
+_ANY_REQUEST = Request("answer", (Text("?"),))  # what comes after a prompt is the same after all of them
 
 
 class HuggingFaceModel:
@@ -35,12 +52,15 @@ class HuggingFaceModel:
         VkitError: the family keeps its images outside the decoder's sequence, or has an unusual structure.
     """
 
+    mixes_pictures = False
+
     def __init__(self, model: Any, processor: Any, name: str) -> None:
         check_family(model.config, name)
         self.model, self.processor, self.name = model, processor, name
         self.tokenizer = processor.tokenizer
         self.image_token_id = _image_token_id(model.config)
-        self._writer = PromptWriter(processor, self.image_token_id)
+        self._stop_ids = _stop_ids(model, self.tokenizer)
+        self._writer = PromptWriter(processor, self.image_token_id, self._stop_ids)
         self._base = model.base_model
         self._head: nn.Module | None = None
         if self._base is model or any("cross_attn" in part for part, _ in self.decoder.named_modules()):
@@ -48,7 +68,7 @@ class HuggingFaceModel:
                 f"model {name!r}: {type(model).__name__} does not keep its images in a decoder's sequence; "
                 "choose a family that does, such as LLaVA, Qwen-VL, InternVL, SmolVLM, PaliGemma or Gemma 3"
             )
-        self._stop_ids = _stop_ids(model, self.tokenizer)
+        self._generation_config = model.generation_config
         _make_greedy(model, self._stop_ids, self.tokenizer.pad_token_id)
 
     @property
@@ -68,7 +88,7 @@ class HuggingFaceModel:
             VkitError: the model's logits are made in a way that is not known.
         """
         if self._head is None:
-            self._head = _find_head(self.model, self.name)
+            self._head = find_head(self.model, self.name)
         return self._head
 
     def encode(
@@ -84,7 +104,46 @@ class HuggingFaceModel:
             VkitError: a request cannot be encoded exactly, or is longer than the model's positions; names it.
         """
         outputs = outputs_of(requests, outputs, padding_side)
-        prompts, tensors = self._writer.write(requests)
+        batch, _ = self._encode(requests, [()] * len(requests), outputs, padding_side)
+        return batch
+
+    def encode_training(
+        self,
+        requests: Sequence[Request],
+        answers: Sequence[str],
+        *,
+        history: Sequence[History] | None = None,
+        padding_side: str = "right",
+    ) -> TrainingBatch:
+        """Prompts with their answers, and labels of the answers of every turn.
+
+        An answer ends as the chat template ends it, with its first stop token; where the template writes
+        none, with the end-of-sequence token.
+
+        Raises:
+            VkitError: as `encode`; an answer is empty or holds a special token; the chat template writes the
+                earlier turns of a conversation otherwise than when they were the last.
+        """
+        outputs_of(requests, None, padding_side)
+        histories = histories_of(requests, answers, history)
+        outputs = [self._output(request.id, answer) for request, answer in zip(requests, answers)]
+        batch, prompts = self._encode(requests, histories, outputs, padding_side)
+        labels = torch.full((len(requests), batch.length), IGNORE_INDEX)
+        for row, prompt, layout in zip(labels, prompts, batch.layouts):
+            columns = np.concatenate(
+                [np.flatnonzero(prompt.answer), np.arange(layout.prompt_length, len(layout))]
+            )
+            row[layout.offset + columns] = torch.from_numpy(layout.token_ids[columns])
+        return TrainingBatch(**vars(batch), labels=labels.to(self.device))
+
+    def _encode(
+        self,
+        requests: Sequence[Request],
+        histories: Sequence[History],
+        outputs: Sequence[Sequence[int]],
+        padding_side: str,
+    ) -> tuple[Batch, list[Prompt]]:
+        prompts, tensors = self._writer.write(requests, histories)
         rows = [[*prompt.ids.tolist(), *output] for prompt, output in zip(prompts, outputs, strict=True)]
         length = max(map(len, rows))
         for request, prompt, output in zip(requests, prompts, outputs):
@@ -116,10 +175,10 @@ class HuggingFaceModel:
             dtype = self.model.dtype if torch.is_tensor(value) and value.is_floating_point() else None
             inputs[key] = value.to(self.device, dtype) if torch.is_tensor(value) else value
         layouts, seen = [], 0
-        for request, prompt, row, offset in zip(requests, prompts, rows, offsets):
-            layouts.append(self._layout(request, prompt, row, offset, tensors, seen))
-            seen += len(request.images)
-        return Batch(inputs, layouts, length, [request.id for request in requests])
+        for prompt, row, offset in zip(prompts, rows, offsets):
+            layouts.append(self._layout(prompt, row, offset, tensors, seen))
+            seen += len(prompt.pictures)
+        return Batch(inputs, layouts, length, [request.id for request in requests]), prompts
 
     def forward(self, batch: Batch) -> Tensor:
         """Last hidden states after the final norm, (B, T, D); ``lm_head`` of them gives the logits."""
@@ -152,9 +211,13 @@ class HuggingFaceModel:
         Raises:
             VkitError: the tokenizer joins the answer's first letters with the prompt's last.
         """
-        prompt, lead = self._writer.answer_lead(Request("answer", (Text("?"),)))
+        return self._answer_ids(text, "")
+
+    def _answer_ids(self, text: str, ending: str) -> list[int]:
+        prompt, lead = self._writer.chat.answer_lead(_ANY_REQUEST)
         ids = [
-            self.tokenizer(t, add_special_tokens=False)["input_ids"] for t in (prompt, prompt + lead + text)
+            self.tokenizer(t, add_special_tokens=False)["input_ids"]
+            for t in (prompt, prompt + lead + text + ending)
         ]
         if ids[1][: len(ids[0])] != ids[0]:
             raise VkitError(
@@ -166,6 +229,38 @@ class HuggingFaceModel:
         """The text of output ids, special tokens left out."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
+    def save(self, folder: str | Path) -> None:
+        """Write weights (safetensors), configuration and processor in transformers' layout, for `load_model`.
+
+        What the processor does with videos is left out, as it was when it was loaded.
+
+        Raises:
+            VkitError: the model holds a LoRA adapter that is not merged.
+        """
+        refuse_added(self.model)
+        folder = Path(folder)
+        self.model.save_pretrained(folder)
+        # As the checkpoint had it: transformers would refuse to write some settings that it reads.
+        self._generation_config.to_json_file(folder / "generation_config.json")
+        self.processor.save_pretrained(folder)
+
+    def _output(self, request_id: str, answer: str) -> list[int]:
+        """The ids of an answer that is to be learned, up to its stop token."""
+        chat = self._writer.chat
+        chat.check_text(answer, f"request {request_id!r}: its answer")
+        if not self._stop_ids:
+            raise VkitError(
+                f"model {self.name!r} has no stop token; set eos_token_id in its generation_config.json"
+            )
+        try:
+            ids = self._answer_ids(answer, chat.ending(_ANY_REQUEST))
+        except VkitError as error:
+            raise VkitError(f"request {request_id!r}: {error}") from error
+        if ids[-1] in self._stop_ids:
+            return ids
+        end = self.tokenizer.eos_token_id
+        return [*ids, end if end in self._stop_ids else self._stop_ids[0]]
+
     def _check_length(self, request_id: str, prompt: int, more: int) -> None:
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if limit is not None and prompt + more > limit:
@@ -176,7 +271,6 @@ class HuggingFaceModel:
 
     def _layout(
         self,
-        request: Request,
         prompt: Prompt,
         row: list[int],
         offset: int,
@@ -185,7 +279,7 @@ class HuggingFaceModel:
     ) -> Layout:
         token_ids = np.asarray(row, dtype=np.int64)
         images = []
-        for i, (columns, image) in enumerate(zip(prompt.images, request.images)):
+        for i, (columns, image) in enumerate(zip(prompt.images, prompt.pictures)):
             token_ids[columns] = IMAGE_COLUMN
             grid = tensors["image_grid_thw"][seen + i].tolist() if "image_grid_thw" in tensors else None
             boxes = image_boxes(
@@ -195,7 +289,7 @@ class HuggingFaceModel:
                 columns=len(columns),
                 grid=grid,
                 replacement=prompt.replacements[i],
-                alone=len(request.images) == 1,
+                alone=len(prompt.pictures) == 1,
             )
             images.append(ImageColumns(columns, boxes))
         question = np.zeros(len(row), dtype=bool)
@@ -246,47 +340,3 @@ def _make_greedy(model: Any, stop_ids: list[int], pad_token_id: int) -> None:
     model.generation_config = GenerationConfig(
         do_sample=False, num_beams=1, eos_token_id=stop_ids or None, pad_token_id=pad_token_id
     )
-
-
-class ScaledHead(nn.Module):
-    """A linear head whose logits are multiplied by ``factor`` and soft-capped: cap * tanh(logits / cap)."""
-
-    def __init__(self, linear: nn.Module, *, factor: float = 1.0, softcap: float | None = None) -> None:
-        super().__init__()
-        self.linear, self.factor, self.softcap = linear, factor, softcap
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        logits = self.linear(hidden) * self.factor
-        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
-
-
-@torch.no_grad()
-def _find_head(model: Any, name: str) -> nn.Module:
-    """The head that makes the model's logits of hidden states, found by handing the model states of our own.
-
-    The states are large, so that soft-capping shows.
-    """
-    linear, text = model.get_output_embeddings(), model.config.get_text_config()
-    candidates: list[nn.Module] = [] if linear is None else [linear]
-    if (softcap := getattr(text, "final_logit_softcapping", None)) is not None:
-        candidates.append(ScaledHead(linear, softcap=softcap))
-    for key, invert in (("logit_scale", False), ("logits_scaling", True)):
-        if isinstance(scale := getattr(text, key, None), (int, float)):
-            candidates.append(ScaledHead(linear, factor=1 / scale if invert else scale))
-    generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(1, 4, text.hidden_size, generator=generator).to(model.device, model.dtype) * 30
-
-    def replace(module: nn.Module, args: Any, output: Any) -> Any:
-        output.last_hidden_state = hidden
-        return output
-
-    handle = model.base_model.register_forward_hook(replace)
-    try:
-        ids = torch.zeros(1, 4, dtype=torch.long, device=model.device)
-        logits = model(input_ids=ids, use_cache=False, return_dict=True).logits
-    finally:
-        handle.remove()
-    for candidate in candidates:
-        if torch.allclose(candidate(hidden).to(logits.dtype), logits, rtol=1e-3, atol=1e-3):
-            return candidate
-    raise VkitError(f"model {name!r}: {type(model).__name__} makes its logits in a way that is not known")

@@ -37,7 +37,8 @@ def load_model(
     """A model, ready for inference.
 
     Args:
-        name: ``tiny``, the folder of a checkpoint, or a hub id such as ``owner/model``.
+        name: ``tiny`` (small, trained on the miniature's problems, in the package), ``tiny-random`` (the same
+            before training), the folder of a checkpoint, or a hub id such as ``owner/model``.
         adapter: the folder of a LoRA adapter, merged into the weights.
         device: auto (cuda where there is one), cpu, cuda, cuda:N or mps.
         dtype: auto (float32 on the CPU, else the checkpoint's), float32, bfloat16 or float16.
@@ -50,8 +51,8 @@ def load_model(
     vkit.errors.VkitError: model './nowhere' is not a folder; give a checkpoint's folder, a hub id, or 'tiny'
     """
     name = os.fspath(name)
-    if name == "tiny":
-        return _load_tiny(adapter, device, dtype)
+    if name in ("tiny", "tiny-random"):
+        return _load_tiny(name, adapter, device, dtype)
     if not os.path.isdir(name):
         if os.path.exists(name) or not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name):
             raise VkitError(
@@ -191,12 +192,14 @@ def _download_tinyllava(name: str) -> Path | None:
         raise VkitError(f"model {name!r} cannot be downloaded ({reason}); check the connection") from error
 
 
-def _load_tiny(adapter: str | os.PathLike[str] | None, device: str, dtype: str) -> TinyLlavaModel:
+def _load_tiny(name: str, adapter: str | os.PathLike[str] | None, device: str, dtype: str) -> TinyLlavaModel:
     from vkit.models.lora import merge_lora
-    from vkit.models.tiny import build_tiny
+    from vkit.models.tiny import WEIGHTS, build_tiny, build_trained
 
     place = resolve_device(device)
-    model = build_tiny()
+    # A checkout whose weights have not been trained yet has random ones, and says so by random_weights.
+    model = build_trained() if name == "tiny" and WEIGHTS.is_file() else build_tiny()
+    model.name = name
     model.model.to(place, resolve_dtype(dtype, place, "float32"))
     if adapter is not None:
         merge_lora(model.model.language_model, Path(adapter))

@@ -1,16 +1,20 @@
-"""Merges a LoRA adapter into TinyLLaVA's language model.
+"""LoRA: adds an adapter to a model's decoder, writes it, and merges one that was trained before.
 
-    merge_lora(model.language_model, Path("adapter"))
+    add_lora(model, rank=128, alpha=256)         # of any vkit.models.protocol.VisionLanguageModel
+    save_adapter(model, Path("adapter"))         # peft's own layout: load_model(name, adapter="adapter")
+    merge_added(model)                           # a plain model again
+    merge_lora(model.model.language_model, Path("adapter"))
 
-Two layouts are read: peft's own (saved from the language model: ``base_model.model.model.layers...``) and
-the Factory's (saved from the whole model: ``base_model.model.language_model.model.layers...``). What the
-adapter changes is taken from its tensors, and each of them must find its place: peft alone would only warn
-of one that does not, and go on without it.
+For TinyLLaVA two layouts are read: peft's own (saved from the language model:
+``base_model.model.model.layers...``) and the Factory's (saved from the whole model:
+``base_model.model.language_model.model.layers...``). What the adapter changes is taken from its tensors, and
+each of them must find its place: peft alone would only warn of one that does not, and go on without it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +24,157 @@ from vkit.models.tensors import read_tensors
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from vkit.models.protocol import VisionLanguageModel
+
+_ADAPTER = "default"
 _PEFT = "base_model.model."
 _FACTORY = "base_model.model.language_model."
+
+
+def add_lora(
+    model: VisionLanguageModel,
+    rank: int,
+    alpha: float,
+    dropout: float = 0.0,
+    targets: Sequence[str] | None = None,
+) -> list[str]:
+    """Give linear layers of the decoder trainable low-rank updates; the rest of the language model freezes.
+
+    The update starts at zero, so that the model's outputs do not change; it is kept in float32 where the
+    model is in half precision. The vision tower and the connector are left as they are.
+    Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", section 4.
+
+    Args:
+        model: without an adapter that is not merged.
+        rank, alpha: the update is ``alpha / rank`` times a product of two matrices of this rank.
+        dropout: of the update's input while training, 0 <= dropout < 1.
+        targets: the last names of layers, such as ``q_proj``; None: every linear layer of the decoder (of a
+            Phi q_proj, k_proj, v_proj, dense, fc1 and fc2, as in the Factory's recipe).
+
+    Returns:
+        The names of the layers that were given one, from ``model.model`` on.
+
+    Raises:
+        VkitError: a number is out of range, a target names no linear layer, or there is an adapter already.
+    """
+    import torch
+    from peft import LoraConfig, LoraModel
+
+    if rank < 1 or alpha <= 0 or not 0 <= dropout < 1:
+        raise VkitError(
+            f"LoRA of rank {rank}, alpha {alpha} and dropout {dropout}: give a rank and an alpha above 0,"
+            " and a dropout from 0 to below 1"
+        )
+    if targets is not None and not targets:
+        raise VkitError("LoRA without targets changes nothing; give at least one target, or None for all")
+    refuse_added(model.model)
+    root, prefix = _root(model)
+    inside = {id(module) for module in model.decoder.modules()}
+    layers = [
+        name
+        for name, module in root.named_modules()
+        if id(module) in inside and isinstance(module, torch.nn.Linear)
+    ]
+    for target in targets or ():
+        if not any(_ends(name, target) for name in layers):
+            known = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
+            raise VkitError(f"LoRA target {target!r} names no linear layer of {model.name!r}; it has {known}")
+    if targets is not None:
+        layers = [name for name in layers if any(_ends(name, target) for target in targets)]
+    language = {id(parameter) for part in (model.decoder, model.lm_head) for parameter in part.parameters()}
+    trained = {name: parameter.requires_grad for name, parameter in model.model.named_parameters()}
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_dropout=dropout,
+        target_modules=layers,
+        base_model_name_or_path=model.name,
+    )
+    LoraModel(root, config, _ADAPTER)  # works on root itself, and freezes all of it
+    root.train(root.training)  # new layers are born in training mode
+    for name, parameter in model.model.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.float()
+        elif id(parameter) not in language:
+            parameter.requires_grad_(trained[name])
+    return [prefix + name for name in layers]
+
+
+def adapter_state(model: VisionLanguageModel) -> dict[str, Tensor]:
+    """The tensors of the adapter that `add_lora` gave, named as peft names them in a file.
+
+    Raises:
+        VkitError: there is none.
+    """
+    from peft import get_peft_model_state_dict
+
+    root = _added(model)
+    state = get_peft_model_state_dict(root, adapter_name=_ADAPTER, save_embedding_layers=False)
+    return {f"{_PEFT}{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def save_adapter(model: VisionLanguageModel, folder: Path) -> None:
+    """Write the adapter that `add_lora` gave; `load_model` and peft itself read it.
+
+    peft reads TinyLLaVA's from its language model, and any other from the whole model.
+
+    Raises:
+        VkitError: there is none.
+    """
+    from safetensors.torch import save_file
+
+    root: Any = _added(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    root.peft_config[_ADAPTER].save_pretrained(str(folder))
+
+
+def merge_added(model: VisionLanguageModel) -> None:
+    """Add the adapter that `add_lora` gave to the weights, and leave a plain model.
+
+    Raises:
+        VkitError: there is none, or its numbers are not finite.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    root: Any = _added(model)
+    for name, layer in list(root.named_modules()):
+        if isinstance(layer, LoraLayer):
+            try:
+                layer.merge(safe_merge=True)
+            except ValueError as error:
+                raise VkitError(
+                    f"the adapter of {model.name!r} cannot be merged at {name!r} ({error}); its training"
+                    " went wrong, lower the learning rate"
+                ) from error
+            parent, _, leaf = name.rpartition(".")
+            setattr(root.get_submodule(parent), leaf, layer.get_base_layer())
+    del root.peft_config
+
+
+def refuse_added(module: nn.Module) -> None:
+    """Refuse a model with an adapter of `add_lora` that is not merged, whose layers have other names."""
+    if any(name.endswith(f".lora_A.{_ADAPTER}") for name, _ in module.named_modules()):
+        raise VkitError("the model holds a LoRA adapter that is not merged; call merge_added first")
+
+
+def _added(model: VisionLanguageModel) -> nn.Module:
+    root, _ = _root(model)
+    if not hasattr(root, "peft_config"):
+        raise VkitError(f"{model.name!r} holds no LoRA adapter; call add_lora first")
+    return root
+
+
+def _root(model: VisionLanguageModel) -> tuple[nn.Module, str]:
+    """The module from which adapters name their layers, as `load_model` reads them, and its own prefix."""
+    from vkit.models.tinyllava import TinyLlava
+
+    whole = model.model
+    return (whole.language_model, "language_model.") if isinstance(whole, TinyLlava) else (whole, "")
+
+
+def _ends(name: str, target: str) -> bool:
+    return f".{name}".endswith(f".{target}")
 
 
 def merge_lora(language_model: nn.Module, folder: Path) -> None:

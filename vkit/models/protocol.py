@@ -5,6 +5,7 @@
     output = model.generate(batch, max_new_tokens=64)
     batch = model.encode([request], output)          # prompt and output, to be replayed
     hidden = model.forward(batch)                    # (B, T, D)
+    batch = model.encode_training([request], ["The angle is 40."])     # and labels (B, T)
 
 The decoder's sequence is measured in *columns*: one per text token and one per image token, after images
 have taken the place of their placeholders. A `Layout` says what stands in each column of one item, so that
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from vkit.errors import VkitError
 
 IMAGE_COLUMN = -1  # in Layout.token_ids: an image token stands here
+IGNORE_INDEX = -100  # in labels: nothing is learned from this column
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Request:
     @property
     def images(self) -> list[Image.Image]:
         return [part.image for part in self.parts if isinstance(part, Picture)]
+
+
+# The earlier turns of a conversation: what the user said, and what was answered.
+History = Sequence[tuple[Request, str]]
 
 
 @dataclass(frozen=True)
@@ -109,10 +115,22 @@ class Batch:
     ids: list[str] = field(default_factory=list)
 
 
+@dataclass
+class TrainingBatch(Batch):
+    """A batch of prompts and answers; labels (B, T) in columns, `IGNORE_INDEX` at all that is no answer.
+
+    The label of column t is the token of column t, as everywhere: the loss compares hidden state t with
+    label t + 1. In the layouts of a conversation the last answer is the output, and all before it the prompt.
+    """
+
+    labels: Tensor = field(kw_only=True)
+
+
 class VisionLanguageModel(Protocol):
     """A model with its processor. Implementations refuse by `VkitError` what they cannot encode exactly."""
 
     name: str
+    mixes_pictures: bool  # whether requests with and without pictures may share a batch
 
     @property
     def model(self) -> nn.Module:
@@ -140,6 +158,28 @@ class VisionLanguageModel(Protocol):
         padding_side: str = "right",
     ) -> Batch:
         """Prompts, each followed by its output if given, padded to one length, on the model's device."""
+        ...
+
+    def encode_training(
+        self,
+        requests: Sequence[Request],
+        answers: Sequence[str],
+        *,
+        history: Sequence[History] | None = None,
+        padding_side: str = "right",
+    ) -> TrainingBatch:
+        """Prompts with their answers and what ends these, and labels of the answers of every turn.
+
+        Args:
+            requests: the last turn of each conversation.
+            answers: what is to be learned as its answer.
+            history: per request, the turns before it; their answers are learned as well.
+            padding_side: left or right.
+
+        Raises:
+            VkitError: an answer is empty, or a conversation cannot be encoded exactly or is too long for the
+                model (nothing is ever cut off); names the request.
+        """
         ...
 
     def forward(self, batch: Batch) -> Tensor:
@@ -172,6 +212,23 @@ def outputs_of(
     if len(outputs) != len(requests):
         raise VkitError(f"{len(requests)} requests but {len(outputs)} outputs; give one for each")
     return outputs
+
+
+def histories_of(
+    requests: Sequence[Request], answers: Sequence[str], history: Sequence[History] | None
+) -> Sequence[History]:
+    """The arguments of an ``encode_training`` checked: the earlier turns of each request, none without."""
+    if len(answers) != len(requests):
+        raise VkitError(f"{len(requests)} requests but {len(answers)} answers; give one for each")
+    if history is not None and len(history) != len(requests):
+        raise VkitError(f"{len(requests)} requests but {len(history)} histories; give one for each")
+    histories: Sequence[History] = [()] * len(requests) if history is None else history
+    for request, answer, turns in zip(requests, answers, histories):
+        if not all(text.strip() for text in (answer, *(earlier for _, earlier in turns))):
+            raise VkitError(
+                f"request {request.id!r}: the answer is empty, nothing to learn; remove the sample"
+            )
+    return histories
 
 
 def token_pieces(model: VisionLanguageModel, ids: Sequence[int]) -> list[str]:

@@ -18,7 +18,7 @@ Source: Zhou et al., "TinyLLaVA: A Framework of Small-scale Large Multimodal Mod
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,12 +26,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vkit.errors import VkitError
+from vkit.models.protocol import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from vkit.models.tinyllava_config import TinyLlavaConfig
 
 IMAGE_TOKEN = -200  # in input_ids: a picture goes here
-IGNORE_INDEX = -100  # in labels: nothing is learned from this token
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class TinyLlava(nn.Module):
         *,
         padding_side: str | None = None,
         compute_logits: bool = True,
+        column_labels: Tensor | None = None,
+        pack_to: int | None = None,
     ) -> TinyLlavaOutput:
         """Hidden states, logits, and with ``labels`` the mean cross-entropy of the next token.
 
@@ -91,14 +93,25 @@ class TinyLlava(nn.Module):
             padding_side: side of the columns' padding, left or right; None: left where an item of the mask
                 begins with padding, else right.
             compute_logits: False leaves logits (B, T, V) and the loss out, for losses fused with the head.
+            column_labels: (B, T), labels of columns instead of tokens, as a `TrainingBatch` has them.
+            pack_to: put several items into a row of at most so many columns, see `pack`; B and T of what is
+                returned are then the packed rows' and their columns'.
 
         Raises:
-            VkitError: placeholders and pictures do not match in number, or every label is ignored.
+            VkitError: placeholders and pictures do not match in number, every label is ignored, or items
+                cannot be packed.
         """
         spliced = self.splice(input_ids, pixel_values, attention_mask, labels, padding_side=padding_side)
+        if column_labels is not None:
+            spliced = replace(spliced, labels=column_labels)
+        if pack_to is not None:
+            if (attention := self.language_model.config._attn_implementation) not in ("sdpa", "eager"):
+                raise VkitError(f"{attention} attention does not keep packed items apart; use sdpa or eager")
+            spliced = pack(spliced, pack_to)
         hidden = self.language_model.get_decoder()(
             inputs_embeds=spliced.inputs_embeds,
-            attention_mask=spliced.attention_mask,
+            # Without a mask transformers keeps columns apart wherever positions start anew.
+            attention_mask=None if pack_to is not None else spliced.attention_mask,
             position_ids=spliced.position_ids,
             use_cache=False,
         ).last_hidden_state
@@ -167,7 +180,8 @@ class TinyLlava(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """The chosen hidden state of a SigLIP or CLIP tower, (N, 3, H, W) -> (N, P, Dv), with no final norm.
+    """The chosen hidden state of a SigLIP or CLIP tower, (N, 3, H, W) -> (N, P, Dv), with no final norm; of a
+    `ConvVisionTower`, its output.
 
     Layers above the chosen one, the final norm and SigLIP's pooling head belong to the checkpoint, and are
     kept for saving, but never run.
@@ -176,15 +190,22 @@ class VisionTower(nn.Module):
     def __init__(self, config: TinyLlavaConfig) -> None:
         from transformers import AutoModel
 
+        from vkit.models.conv_vision import ConvVisionConfig, ConvVisionTower
+
         super().__init__()
         self.depth = config.feature_layer
         self.skip = 1 if config.select_strategy == "patch" else 0
         # Up to version 4 transformers wrapped the tower in a "vision_model"; checkpoints still do.
-        tower = AutoModel.from_config(config.vision, dtype=torch.float32)
+        if isinstance(config.vision, ConvVisionConfig):
+            tower: nn.Module = ConvVisionTower(config.vision)
+        else:
+            tower = AutoModel.from_config(config.vision, dtype=torch.float32)
         self._vision_tower = nn.ModuleDict({"vision_model": tower})
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         tower: Any = self._vision_tower["vision_model"]
+        if not hasattr(tower, "embeddings"):  # ours, which has nothing behind its features
+            return tower(pixel_values)
         hidden = tower.embeddings(pixel_values)
         if hasattr(tower, "pre_layrnorm"):  # CLIP; the misspelling is the checkpoints' own
             hidden = tower.pre_layrnorm(hidden)
@@ -223,6 +244,42 @@ class Connector(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self._connector(features)
+
+
+def pack(spliced: Spliced, pack_to: int) -> Spliced:
+    """Items side by side in rows of at most ``pack_to`` columns, each in the first row that has room for it.
+
+    Positions start at 0 in each item and at each column of padding, so that runs of positions tell the items
+    apart. The first label of each item is ignored: it has nothing before it to be learned from.
+
+    Raises:
+        VkitError: an item has more than ``pack_to`` columns.
+    """
+    mask, device = spliced.attention_mask, spliced.attention_mask.device
+    lengths, starts = mask.sum(dim=1).tolist(), mask.int().argmax(dim=1).tolist()
+    rows: list[list[int]] = []  # the columns that each row takes, as indices into all B * T
+    for item, (start, length) in enumerate(zip(starts, lengths)):
+        if length > pack_to:
+            raise VkitError(f"item {item} takes {length} columns, over pack_to of {pack_to}; raise it")
+        first = item * mask.shape[1] + start
+        room = next((row for row in rows if len(row) + length <= pack_to), None)
+        if room is None:
+            rows.append(room := [])
+        room.extend(range(first, first + length))
+    width = max(map(len, rows))
+    source = torch.tensor([[*row, *[-1] * (width - len(row))] for row in rows], device=device)
+    real, source = source >= 0, source.clamp(min=0)
+
+    def packed(values: Tensor, fill: int) -> Tensor:
+        return values.flatten(0, 1)[source].masked_fill(
+            ~real.view(*real.shape, *[1] * (values.dim() - 2)), fill
+        )
+
+    position_ids = packed(spliced.position_ids, 0)
+    labels = spliced.labels
+    if labels is not None:
+        labels = packed(labels, IGNORE_INDEX).masked_fill(position_ids == 0, IGNORE_INDEX)
+    return Spliced(packed(spliced.inputs_embeds, 0), real, position_ids, labels)
 
 
 def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -17,24 +17,25 @@ import torch
 from torch import Tensor, nn
 
 from vkit.errors import VkitError
-from vkit.models.protocol import IMAGE_COLUMN, Batch, ImageColumns, Layout, Request, outputs_of
-from vkit.models.tinyllava import IGNORE_INDEX, IMAGE_TOKEN, TinyLlava
+from vkit.models.lora import refuse_added
+from vkit.models.protocol import (
+    IGNORE_INDEX,
+    IMAGE_COLUMN,
+    Batch,
+    History,
+    ImageColumns,
+    Layout,
+    Request,
+    TrainingBatch,
+    histories_of,
+    outputs_of,
+)
+from vkit.models.tinyllava import IMAGE_TOKEN, TinyLlava
 from vkit.models.tinyllava_images import ImageSettings
-from vkit.models.tinyllava_prompt import EOS, tokenize_answer, tokenize_prompt
+from vkit.models.tinyllava_prompt import EOS, Prompt, tokenize_answer, tokenize_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-@dataclass
-class TrainingBatch(Batch):
-    """A batch of prompts and answers; labels (B, T) in columns, `IGNORE_INDEX` at all that is no answer.
-
-    The label of column t is the token of column t, as everywhere: the loss compares hidden state t with
-    label t + 1.
-    """
-
-    labels: Tensor | None = None
 
 
 class TinyLlavaModel:
@@ -48,6 +49,8 @@ class TinyLlavaModel:
         files: the checkpoint's other files, written back by `save`.
         random_weights: True where nothing was learned, so that reports can say that the numbers mean nothing.
     """
+
+    mixes_pictures = True
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class TinyLlavaModel:
             )
         if not tokenizer.is_fast:
             raise VkitError(f"{name}: needs a fast tokenizer; add its tokenizer.json to the checkpoint")
+        self.eos = EOS[family]
         self.eos_token_id = tokenizer.get_vocab().get(EOS[family], -1)
         if self.eos_token_id < 0:
             raise VkitError(
@@ -108,10 +112,40 @@ class TinyLlavaModel:
                 or outputs do not fit the requests; names the request.
         """
         outputs = outputs_of(requests, outputs, padding_side)
-        items = [self._item(request, output) for request, output in zip(requests, outputs)]
-        ids = [item_ids for item_ids, _ in items]
-        layouts = [layout for _, layout in items]
+        return self._pad([self._item(*item) for item in zip(requests, outputs)], padding_side)
 
+    def encode_training(
+        self,
+        requests: Sequence[Request],
+        answers: Sequence[str],
+        *,
+        history: Sequence[History] | None = None,
+        padding_side: str = "right",
+    ) -> TrainingBatch:
+        """Prompts with their answers and the end-of-sequence token, and the labels of these in every turn.
+
+        Raises:
+            VkitError: as `encode`; an answer is empty, so that nothing would be learned from it; a turn other
+                than the first shows a picture.
+        """
+        outputs_of(requests, None, padding_side)
+        items = []
+        for request, answer, turns in zip(requests, answers, histories_of(requests, answers, history)):
+            try:
+                output = [*self.tokenize_answer(answer), self.eos_token_id]
+            except VkitError as error:
+                raise VkitError(f"request {request.id!r}: {error}") from error
+            items.append(self._item(request, output, turns))
+        batch = self._pad(items, padding_side)
+        labels = torch.full((len(requests), batch.length), IGNORE_INDEX)
+        for row, item, layout in zip(labels, items, batch.layouts):
+            columns = np.flatnonzero(item.answer)
+            row[layout.offset + columns] = torch.from_numpy(layout.token_ids[columns])
+        return TrainingBatch(**vars(batch), labels=labels.to(self.device))
+
+    def _pad(self, items: Sequence[_Item], padding_side: str) -> Batch:
+        ids = [item.ids for item in items]
+        layouts = [item.layout for item in items]
         longest, length = max(map(len, ids)), max(map(len, layouts))
         input_ids = torch.full((len(ids), longest), self.eos_token_id)
         attention_mask = torch.zeros_like(input_ids)
@@ -121,7 +155,7 @@ class TinyLlavaModel:
             attention_mask[row, start : start + len(item_ids)] = 1
         if padding_side == "left":
             layouts = [_shifted(layout, length - len(layout)) for layout in layouts]
-        pictures = [self.images.pixel_values(image) for request in requests for image in request.images]
+        pictures = [self.images.pixel_values(image) for item in items for image in item.prompt.images]
         return Batch(
             inputs={
                 "input_ids": input_ids.to(self.device),
@@ -131,36 +165,8 @@ class TinyLlavaModel:
             },
             layouts=layouts,
             length=length,
-            ids=[request.id for request in requests],
+            ids=[item.id for item in items],
         )
-
-    def encode_training(
-        self, requests: Sequence[Request], answers: Sequence[str], *, padding_side: str = "right"
-    ) -> TrainingBatch:
-        """Prompts with their answers and the end-of-sequence token, and the labels of these.
-
-        Raises:
-            VkitError: as `encode`, and where an answer is empty, so that nothing would be learned from it.
-        """
-        if len(answers) != len(requests):
-            raise VkitError(f"{len(requests)} requests but {len(answers)} answers; give one for each")
-        outputs = []
-        for request, answer in zip(requests, answers):
-            if not answer.strip():
-                raise VkitError(
-                    f"request {request.id!r}: the answer is empty, nothing to learn; remove the sample"
-                )
-            try:
-                outputs.append([*self.tokenize_answer(answer), self.eos_token_id])
-            except VkitError as error:
-                raise VkitError(f"request {request.id!r}: {error}") from error
-        batch = self.encode(requests, outputs, padding_side=padding_side)
-        labels = torch.full((len(requests), batch.length), IGNORE_INDEX)
-        for row, layout in enumerate(batch.layouts):
-            answer_ids = torch.from_numpy(layout.token_ids[layout.prompt_length :])
-            start = layout.offset + layout.prompt_length
-            labels[row, start : start + len(answer_ids)] = answer_ids
-        return TrainingBatch(**vars(batch), labels=labels.to(self.device))
 
     def forward(self, batch: Batch) -> Tensor:
         """Last hidden states after the final norm, (B, T, D)."""
@@ -196,9 +202,14 @@ class TinyLlavaModel:
         return str(text)
 
     def save(self, folder: str | Path, *, max_shard_size: int = 5 * 10**9) -> None:
-        """Write a checkpoint in the official layout; see `tinyllava_checkpoint.write_checkpoint`."""
+        """Write a checkpoint in the official layout; see `tinyllava_checkpoint.write_checkpoint`.
+
+        Raises:
+            VkitError: the model holds a LoRA adapter that is not merged.
+        """
         from vkit.models.tinyllava_checkpoint import write_checkpoint
 
+        refuse_added(self.model)
         raw = (
             {**self.model.config.raw, "random_weights": True}
             if self.random_weights
@@ -206,8 +217,8 @@ class TinyLlavaModel:
         )
         write_checkpoint(Path(folder), self.model, raw, self.files, max_shard_size=max_shard_size)
 
-    def _item(self, request: Request, output: Sequence[int]) -> tuple[list[int], Layout]:
-        prompt = tokenize_prompt(request, self.tokenizer)
+    def _item(self, request: Request, output: Sequence[int], history: History = ()) -> _Item:
+        prompt = tokenize_prompt(request, self.tokenizer, history, eos=self.eos)
         vocabulary = self.model.language_model.get_input_embeddings().num_embeddings
         if not all(0 <= token < vocabulary for token in output):
             raise VkitError(
@@ -232,11 +243,12 @@ class TinyLlavaModel:
             prompt_length=prompt_length,
             images=tuple(
                 ImageColumns(start + np.arange(width), self.images.boxes(image, self.model.config))
-                for start, image in zip(places, request.images)
+                for start, image in zip(places, prompt.images)
             ),
             question=np.repeat([*prompt.question, *[False] * len(output)], widths).astype(bool),
         )
-        return ids, layout
+        answer = np.repeat([*prompt.answer, *[True] * len(output)], widths).astype(bool)
+        return _Item(request.id, ids, prompt, layout, answer)
 
     def _check_positions(self, id_: str, length: int, what: str) -> None:
         limit = self.model.config.text.max_position_embeddings
@@ -270,6 +282,17 @@ class TinyLlavaModel:
                 "where float16 overflows or a weight is damaged; try --dtype float32"
             )
         return torch.stack(tokens, dim=1).tolist() if tokens else [[] for _ in batch.layouts]
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A prompt and its output; ``answer`` (T,) is True at the columns of every turn's answer."""
+
+    id: str
+    ids: list[int]
+    prompt: Prompt
+    layout: Layout
+    answer: np.ndarray
 
 
 def _shifted(layout: Layout, offset: int) -> Layout:

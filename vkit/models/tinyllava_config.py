@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 MODEL_TYPE = "tinyllava"
-VISION_TOWERS = ("siglip_vision_model", "clip_vision_model")
+VISION_TOWERS = ("siglip_vision_model", "clip_vision_model", "conv_vision_model")
 STRATEGIES = ("patch", "cls_patch")
 
 # The legacy layout names its vision tower and keeps none of its sizes. These three are one architecture:
@@ -101,6 +101,14 @@ class TinyLlavaConfig:
         if not isinstance(layer, int) or not -states <= layer < states:
             raise VkitError(
                 f"vision_feature_layer {layer!r} is not one of the tower's {states} hidden states"
+            )
+        if vision.model_type == "conv_vision_model" and (layer % states, strategy) != (
+            states - 1,
+            "cls_patch",
+        ):
+            raise VkitError(
+                "a conv_vision_model gives the tokens of its last layer, all; set vision_feature_layer"
+                " to -1 and vision_feature_select_strategy to cls_patch"
             )
         for key in ("connector_type", "image_aspect_ratio"):
             if not isinstance(raw.get(key), (str, type(None))):
@@ -198,6 +206,13 @@ def _part(raw: dict[str, Any], name: str) -> PretrainedConfig:
     if "quantization_config" in values or "quantization_config" in raw:
         raise VkitError("quantised TinyLLaVA checkpoints are not supported; use the unquantised weights")
     model_type = values.pop("model_type")
+    if model_type == "conv_vision_model":
+        from vkit.models.conv_vision import ConvVisionConfig
+
+        try:
+            return ConvVisionConfig(**values)
+        except (TypeError, ValueError) as error:
+            raise VkitError(f"{name} is not valid ({error})") from error
     if model_type not in CONFIG_MAPPING:
         raise VkitError(f"{name}: model_type {model_type!r} is not known to the installed transformers")
     try:

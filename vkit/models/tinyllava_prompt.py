@@ -6,27 +6,32 @@
 
     <system> USER: <image>\\n{question} ASSISTANT:          and in training ` {answer}<eos>` after it
 
-The text pieces around a picture are tokenised apart, as the checkpoints were trained. A single picture goes
-first wherever the request puts it, which is what the official code does; several stay in their places.
+A further turn follows an answer's end with no more than ``USER: {question} ASSISTANT:``. The text pieces
+around a picture are tokenised apart, as the checkpoints were trained. A single picture goes first wherever
+the request puts it, which is what the official code does; several stay in their places.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vkit.errors import VkitError
-from vkit.models.protocol import Request, Text
+from vkit.models.protocol import History, Request, Text
 from vkit.models.tinyllava import IMAGE_TOKEN
 
 if TYPE_CHECKING:
+    from PIL import Image
     from transformers import PreTrainedTokenizerBase
+
+Kind = Literal["template", "question", "answer"]
 
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful,"
     " detailed, and polite answers to the user's questions."
 )
 BEFORE_USER = f"{SYSTEM} USER: "
+BEFORE_NEXT_USER = "USER: "
 BEFORE_ANSWER = "ASSISTANT:"
 
 # The families whose template is the one above, with the token that ends an answer. Gemma's is another.
@@ -35,38 +40,70 @@ EOS = {"phi": "<|endoftext|>", "llama": "</s>"}
 
 @dataclass(frozen=True)
 class Prompt:
-    """ids and question run in parallel; IMAGE_TOKEN stands once for each picture."""
+    """ids, question and answer run in parallel; IMAGE_TOKEN stands once for each picture.
+
+    question: tokens of the users' questions, in every turn.
+    answer: tokens of the answers of earlier turns, and of what ends them.
+    images: the pictures, in order.
+    """
 
     ids: list[int]
     question: list[bool]
+    answer: list[bool]
+    images: list[Image.Image]
 
 
-def tokenize_prompt(request: Request, tokenizer: PreTrainedTokenizerBase) -> Prompt:
-    """The prompt of a request.
+def tokenize_prompt(
+    request: Request, tokenizer: PreTrainedTokenizerBase, history: History = (), *, eos: str = EOS["phi"]
+) -> Prompt:
+    """The prompt of a request, behind the earlier turns of its conversation.
+
+    Args:
+        request: what the user says last.
+        tokenizer: a fast tokenizer.
+        history: earlier turns and their answers.
+        eos: the token that ends each of these answers.
 
     Raises:
-        VkitError: a text holds ``<image>`` or a special token, read as such; names the request.
+        VkitError: a text holds ``<image>`` or a special token, read as such; a turn other than the first
+            shows a picture; an answer has no tokens of its own; names the request.
     """
-    for part in request.parts:
-        if isinstance(part, Text):
-            check_text(part.text, f"request {request.id!r}", tokenizer)
-    pieces = _arrange(request)
+    where = f"request {request.id!r}"
+    turns = [*(earlier for earlier, _ in history), request]
+    texts = [part.text for turn in turns for part in turn.parts if isinstance(part, Text)]
+    for text in (*texts, *(answer for _, answer in history)):
+        check_text(text, where, tokenizer)
+    for number, turn in enumerate(turns[1:], start=2):
+        if turn.images:
+            raise VkitError(
+                f"{where}: turn {number} shows a picture, for which only the first has a place; show it there"
+            )
+    pieces = _arrange(turns[0])
     pieces[0] = _Piece.of(BEFORE_USER) + pieces[0]
-    pieces[-1] = pieces[-1] + _Piece.of(f" {BEFORE_ANSWER}")
+    for (_, answer), turn in zip(history, turns[1:]):
+        pieces[-1] += _Piece.of(f" {BEFORE_ANSWER}") + _Piece.of(f" {answer}{eos}", "answer")
+        pieces[-1] += _Piece.of(BEFORE_NEXT_USER) + _arrange(turn)[0]
+    pieces[-1] += _Piece.of(f" {BEFORE_ANSWER}")
     ids: list[int] = []
-    question: list[bool] = []
+    kinds: list[set[Kind]] = []
     for index, piece in enumerate(pieces):
         piece_ids, offsets = _tokenize(piece.text, tokenizer)
-        piece_question = _touched(offsets, piece)
+        piece_kinds = _touched(offsets, piece)
         if index:
             ids.append(IMAGE_TOKEN)
-            question.append(False)
+            kinds.append(set())
             # Tokenisers that begin every text with a special token (Llama's) would repeat it here.
             if piece_ids[:1] == [tokenizer.bos_token_id] and offsets[0] == (0, 0):
-                piece_ids, piece_question = piece_ids[1:], piece_question[1:]
+                piece_ids, piece_kinds = piece_ids[1:], piece_kinds[1:]
         ids += piece_ids
-        question += piece_question
-    return Prompt(ids, question)
+        kinds += piece_kinds
+    end = tokenizer.convert_tokens_to_ids(eos)
+    ends = sum(id_ == end and "answer" in kind for id_, kind in zip(ids, kinds))
+    if ends != len(history) or any("answer" in kind and len(kind) > 1 for kind in kinds):
+        raise VkitError(f"{where}: an earlier answer shares a token with the prompt around it; rephrase it")
+    return Prompt(
+        ids, ["question" in kind for kind in kinds], ["answer" in kind for kind in kinds], turns[0].images
+    )
 
 
 def tokenize_answer(answer: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -95,22 +132,22 @@ def check_text(text: str, where: str, tokenizer: PreTrainedTokenizerBase) -> Non
 
 @dataclass(frozen=True)
 class _Piece:
-    """A text, and for each of its characters whether it belongs to the question."""
+    """A text, and what each of its characters is."""
 
     text: str
-    question: tuple[bool, ...]
+    kinds: tuple[Kind, ...]
 
     @classmethod
-    def of(cls, text: str, question: bool = False) -> _Piece:
-        return cls(text, (question,) * len(text))
+    def of(cls, text: str, kind: Kind = "template") -> _Piece:
+        return cls(text, (kind,) * len(text))
 
     def __add__(self, other: _Piece) -> _Piece:
-        return _Piece(self.text + other.text, self.question + other.question)
+        return _Piece(self.text + other.text, self.kinds + other.kinds)
 
     def strip(self, left: bool = True, right: bool = True) -> _Piece:
         start = len(self.text) - len(self.text.lstrip()) if left else 0
         stop = max(start, len(self.text.rstrip())) if right else len(self.text)
-        return _Piece(self.text[start:stop], self.question[start:stop])
+        return _Piece(self.text[start:stop], self.kinds[start:stop])
 
 
 def _arrange(request: Request) -> list[_Piece]:
@@ -118,7 +155,7 @@ def _arrange(request: Request) -> list[_Piece]:
     pieces = [_Piece.of("")]
     for part in request.parts:
         if isinstance(part, Text):
-            pieces[-1] += _Piece.of(part.text, part.question)
+            pieces[-1] += _Piece.of(part.text, "question" if part.question else "template")
         else:
             pieces.append(_Piece.of(""))
     if len(pieces) == 2:
@@ -134,8 +171,8 @@ def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int],
     return list(encoded["input_ids"]), [tuple(span) for span in encoded["offset_mapping"]]
 
 
-def _touched(offsets: list[tuple[int, int]], piece: _Piece) -> list[bool]:
-    """Which tokens share a character with the question; the blanks that lead into a word do not count.
+def _touched(offsets: list[tuple[int, int]], piece: _Piece) -> list[set[Kind]]:
+    """What the characters of each token are; the blanks that lead into a word do not count.
 
     Tokenisers differ in whether a token's span covers its leading blanks, so each span is first stretched
     back to the end of the token before it.
@@ -146,6 +183,6 @@ def _touched(offsets: list[tuple[int, int]], piece: _Piece) -> list[bool]:
         if start < stop:
             span = piece.text[start:stop]
             start += (len(span) - len(span.lstrip())) if span.strip() else 0
-        touched.append(any(piece.question[start:stop]))
+        touched.append(set(piece.kinds[start:stop]))
         end = max(end, stop)
     return touched

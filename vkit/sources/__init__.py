@@ -1,1 +1,1 @@
-"""Data sets in their official layouts, read as `vkit.records.Sample`; see `vkit.sources.opening`."""
+"""Data sets in their official layouts, read as the records of `vkit.records`; see `vkit.sources.opening`."""

@@ -1,0 +1,106 @@
+"""``vkit train-puma`` and ``vkit train-sft`` as people call them."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.training_data import write_pairs, write_tests
+from vkit.cli.main import cli
+from vkit.errors import VkitError
+from vkit.models.loading import load_model
+
+TINY = ["--model", "tiny", "--recipe", "tiny", "--device", "cpu"]
+TINY += ["--set", "max_steps=2", "--set", "batch_size=4"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_pairs(folder, 6)
+    write_tests(folder, 1)
+    return folder
+
+
+def test_three_stages_and_their_accuracies(data, tmp_path):
+    arguments = ["train-puma", *TINY, "--data", data, "--eval", data / "test.jsonl", "--out", tmp_path]
+    result = run(*arguments, "--max-new-tokens", 4)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert list(report["stages"]) == ["1", "2", "3"]
+    assert "kl_weak_strong" in report["stages"]["2"]
+    assert set(report["evaluations"]["3"]["accuracy"]) >= {"text-dominant", "vision-only", "all"}
+    assert "after stage 3: text-only" in result.stderr
+    model = load_model(report["model"])
+    assert not model.random_weights
+    again = run(*arguments, "--max-new-tokens", 4)
+    assert json.loads(again.stdout) == report
+
+
+def test_other_orders(data, tmp_path):
+    result = run("train-puma", *TINY, "--data", data, "--order", "1,3", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stage1", "stage3"]
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(data, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["train-puma", *TINY, "--data", data, "--lam", 0.5, "--teacher", "frozen", "--dry-run"]
+    plans = json.loads(run(*arguments, "--out", out).stdout)
+    assert plans["stage2"]["recipe"]["lam"] == 0.5
+    assert plans["stage2"]["recipe"]["teacher"] == "frozen"
+    assert (plans["stage1"]["examples"], plans["stage3"]["examples"], plans["stage3"]["steps"]) == (6, 12, 2)
+    assert not out.exists()
+
+
+def test_lora_leaves_an_adapter(data, tmp_path):
+    result = run(
+        "train-sft",
+        *("--model", "tiny", "--recipe", "tey", "--device", "cpu", "--lora", 4, "--set", "precision=fp32"),
+        *("--set", "max_steps=2", "--set", "batch_size=4", "--set", "prompt=plain"),
+        *("--data", data, "--out", tmp_path / "out"),
+    )
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "adapter" / "adapter_config.json").is_file()
+    assert load_model(tmp_path / "out" / "model")
+
+
+@pytest.mark.parametrize("more", [["--set", "precision=bf16"], ["--pack-to", "200"]])
+def test_options_of_sft(data, tmp_path, more):
+    result = run("train-sft", *TINY, *more, "--data", data, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["loss"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--order", "1,4"], "--order '1,4' must be stages"),
+        (["--order", "3,3"], "names a stage twice"),
+        (["--order", "1,3", "--stage", "2"], "exclude one another"),
+    ],
+)
+def test_wrong_usage_exits_2(data, tmp_path, arguments, message):
+    result = run("train-puma", *TINY, "--data", data, *arguments, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "alfa=1"], "no stage that runs has a setting 'alfa'"),
+        (["--set", "lr"], "write it as name=value"),
+        (["--config", "none.yaml"], "none.yaml cannot be read"),
+        (["--stage1-data", "none.jsonl"], "none.jsonl cannot be read"),
+    ],
+)
+def test_bad_settings_are_one_line(data, tmp_path, arguments, message):
+    result = run("train-puma", *TINY, "--data", data, *arguments, "--out", tmp_path / "out")
+    assert isinstance(result.exception, VkitError)
+    assert message in str(result.exception)
+    assert "\n" not in str(result.exception)

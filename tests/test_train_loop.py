@@ -1,0 +1,225 @@
+"""The loop: exact resume, refusals, what it leaves behind."""
+
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.training_data import write_pairs
+from vkit.errors import VkitError
+from vkit.models.loading import load_model
+from vkit.models.tiny import build_tiny
+from vkit.models.training import choose_trainable
+from vkit.train import checkpoint, loop
+from vkit.train.align import AlignTask
+from vkit.train.collapse import CollapseWatch
+from vkit.train.data import Order, open_examples
+from vkit.train.loop import planned_steps, train
+from vkit.train.recipes import AlignRecipe, Recipe, SftRecipe
+from vkit.train.sft import SftTask
+
+SFT = SftRecipe(lr=1e-3, batch_size=4, micro_batch_size=2, max_steps=6, twins="both", weight_decay=0.1)
+ALIGN = AlignRecipe(lr=1e-3, batch_size=4, micro_batch_size=0, max_steps=6, teacher="ema", ema_decay=0.5)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return write_pairs(tmp_path_factory.mktemp("pairs"), 9)
+
+
+def make_task(pairs, recipe, **settings):
+    model = build_tiny(seed=3)
+    choose_trainable(model, recipe.train)
+    kind = AlignTask if isinstance(recipe, AlignRecipe) else SftTask
+    return kind(model, open_examples([pairs], recipe), recipe, **settings)
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing catches it."""
+
+
+def kill_at(monkeypatch, step):
+    one_step = loop._Run.one_step
+
+    def dying(self, tell):
+        if self.step == step:
+            raise Killed
+        return one_step(self, tell)
+
+    monkeypatch.setattr(loop._Run, "one_step", dying)
+
+
+@pytest.mark.parametrize("recipe", [SFT, ALIGN], ids=["sft", "align"])
+def test_a_resumed_run_ends_in_the_same_weights(pairs, tmp_path, monkeypatch, recipe):
+    whole = make_task(pairs, recipe)
+    expected = train(whole, recipe, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        kill_at(patch, 5)
+        with pytest.raises(Killed):
+            train(make_task(pairs, recipe), recipe, tmp_path / "killed", checkpoint_every=2)
+    assert not (tmp_path / "killed" / "model").exists()
+    (tmp_path / "killed" / "checkpoints" / ".step-00000099.part").mkdir()  # and once more inside a save
+    with (tmp_path / "killed" / "log.jsonl").open("a") as log:
+        log.write('{"step": 6, "lo')
+    told = []
+    task = make_task(pairs, recipe)
+    summary = train(task, recipe, tmp_path / "killed", checkpoint_every=2, tell=told.append)
+    assert told == ["resumed at step 4 of 6"]
+    for (name, one), (_, other) in zip(whole.trainable(), task.trainable()):
+        assert torch.equal(one, other), name
+    logs = [(tmp_path / run / "log.jsonl").read_text().splitlines() for run in ("whole", "killed")]
+    logs = [[{**json.loads(line), "seconds": 0} for line in lines] for lines in logs]
+    assert logs[0] == logs[1]
+    assert {**summary, "seconds": 0} == {**expected, "seconds": 0}
+
+
+def test_the_ema_teacher_is_resumed_too(pairs, tmp_path, monkeypatch):
+    task = make_task(pairs, ALIGN)
+    kill_at(monkeypatch, 4)
+    with pytest.raises(Killed):
+        train(task, ALIGN, tmp_path, checkpoint_every=4)
+    again = make_task(pairs, ALIGN)
+    run = loop._Run(again, ALIGN, tmp_path)
+    run.resume(lambda line: None)
+    for (name, one), other in zip(task.extra_tensors().items(), again.extra_tensors().values()):
+        assert torch.equal(one, other), name
+
+
+def test_training_learns(pairs, tmp_path):
+    recipe = replace(SFT, max_steps=25, lr=3e-3, batch_size=9, micro_batch_size=0, twins="text")
+    train(make_task(pairs, recipe), recipe, tmp_path)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_the_model_is_left_where_load_model_reads_it(pairs, tmp_path):
+    task = make_task(pairs, SFT)
+    train(task, SFT, tmp_path)
+    model = load_model(tmp_path / "model")
+    assert not model.random_weights
+    for (name, one), (_, other) in zip(task.network.named_parameters(), model.model.named_parameters()):
+        assert torch.equal(one, other), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "log.jsonl",
+        "model",
+        "settings.json",
+        "summary.json",
+    ]
+
+
+def test_a_finished_run_is_not_repeated(pairs, tmp_path, monkeypatch):
+    summary = train(make_task(pairs, SFT), SFT, tmp_path)
+    kill_at(monkeypatch, 0)
+    assert train(make_task(pairs, SFT), SFT, tmp_path) == summary
+
+
+def test_another_run_is_refused_the_folder(pairs, tmp_path):
+    train(make_task(pairs, SFT), SFT, tmp_path)
+    other = replace(SFT, lr=2e-3)
+    with pytest.raises(VkitError, match=r"lr: 0\.001 there, 0\.002 now"):
+        train(make_task(pairs, other), other, tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_records(pairs, tmp_path):
+    task = make_task(pairs, SFT)
+    with torch.no_grad():
+        task.adapter.lm_head.weight[0] = float("nan")
+    with pytest.raises(VkitError, match=r"step 1: loss, .*not a number; records p\d"):
+        train(task, SFT, tmp_path)
+    assert not (tmp_path / "model").exists()
+
+
+def test_micro_batches_do_not_change_the_step(pairs, tmp_path):
+    """Answers differ in length: the mean is over tokens, not over micro-batches."""
+    weights = []
+    for size in (0, 1, 3):
+        recipe = replace(SFT, micro_batch_size=size, max_steps=1, lr=1e-4)
+        task = make_task(pairs, recipe)
+        run = loop._Run(task, recipe, tmp_path)
+        run.optimizer = torch.optim.SGD([p for _, p in task.trainable()], lr=1.0)
+        run.one_step(lambda line: None)
+        weights.append(torch.cat([p.detach().flatten() for _, p in task.trainable()]))
+    assert torch.allclose(weights[0], weights[1], atol=1e-6)
+    assert torch.allclose(weights[0], weights[2], atol=1e-6)
+
+
+def test_frozen_parts_stay_as_they_are(pairs, tmp_path):
+    recipe = replace(SFT, train=("connector",), max_steps=2)
+    task = make_task(pairs, recipe)
+    before = {name: value.clone() for name, value in task.network.state_dict().items()}
+    train(task, recipe, tmp_path)
+    after = task.network.state_dict()
+    changed = {name.split(".")[0] for name, value in after.items() if not value.equal(before[name])}
+    assert changed == {"connector"}
+
+
+def test_bad_records_are_left_out_and_listed(pairs, tmp_path, monkeypatch):
+    recipe = replace(ALIGN, teacher="live", max_steps=3)
+    task = make_task(pairs, recipe, skip_bad=True)
+    encode = task.adapter.encode_training
+
+    def refuse(requests, answers, **how):
+        if any(request.id == "p3" for request in requests):
+            raise VkitError("request 'p3': made to fail")
+        return encode(requests, answers, **how)
+
+    monkeypatch.setattr(task.adapter, "encode_training", refuse)
+    summary = train(task, recipe, tmp_path)
+    assert {refused["id"] for refused in summary["refused"]} == {"p3"}
+
+
+def test_steps_and_order():
+    assert planned_steps(10, Recipe(batch_size=4)) == 3
+    assert planned_steps(10, Recipe(batch_size=4, epochs=2)) == 5
+    order = Order(10, seed=1)
+    first, second = order.take(0, 10), order.take(10, 10)
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    assert Order(10, seed=1).take(7, 6) == [*first, *second][7:13]
+    assert Order(10, seed=2).take(0, 10) != first
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing():
+    rates = [loop._schedule(step, 100, 0.05) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
+    assert rates[-1] < 0.001
+    assert max(rates) == 1.0
+
+
+def test_only_whole_checkpoints_are_found(tmp_path):
+    assert checkpoint.latest_checkpoint(tmp_path) is None
+    for step in (2, 4, 6):
+        checkpoint.save_checkpoint(tmp_path, step=step, tensors={"a": torch.ones(step)}, state={"step": step})
+    (tmp_path / "step-00000008").mkdir()  # as some tools leave them: newer, and empty
+    found = checkpoint.latest_checkpoint(tmp_path)
+    tensors, state = checkpoint.load_checkpoint(found)
+    assert (found.name, len(tensors["a"]), state) == ("step-00000006", 6, {"step": 6})
+    assert not (tmp_path / "step-00000002").exists()
+    (found / "tensors.safetensors").write_bytes(b"torn")
+    with pytest.raises(VkitError, match="remove this checkpoint"):
+        checkpoint.load_checkpoint(found)
+
+
+class TestCollapse:
+    """MINIATURE, trap 2: the divergence falls, the cross-entropy does not."""
+
+    def run(self, values):
+        watch = CollapseWatch(window=5)
+        return [warning for kl, ce in values if (warning := watch.update(kl, ce))]
+
+    def test_is_named_once(self):
+        falling = [(2.0 * 0.8**i, 2.5) for i in range(40)]
+        (warning,) = self.run(falling)
+        assert warning.startswith("alignment collapse: the divergence fell from")
+
+    def test_learning_is_no_collapse(self):
+        assert not self.run([(2.0 * 0.8**i, 2.5 * 0.85**i) for i in range(40)])
+
+    def test_a_steady_divergence_is_no_collapse(self):
+        assert not self.run([(1.0, 2.5)] * 40)
+
+    def test_a_small_cross_entropy_is_no_collapse(self):
+        assert not self.run([(2.0 * 0.8**i, 0.1) for i in range(40)])

@@ -1,0 +1,361 @@
+"""Lengths and areas in circles: chords, sectors, rings."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from vkit.synthesis.claims import AreEqual, IsOnLine
+from vkit.synthesis.exact import as_float, pleasant, sqrt
+from vkit.synthesis.facts import Fact, angle, length, perpendicular
+from vkit.synthesis.figure import Figure
+from vkit.synthesis.plane.circles import circle_of
+from vkit.synthesis.plane.drawing import TRIPLES, UNITS, letters, need, on_ray, pose
+from vkit.synthesis.problem import Mistake, Problem, Step
+from vkit.synthesis.registry import family
+
+
+@family("chords", "plane")
+def chords(rng: random.Random) -> Problem:
+    """Chords and their distance from the center; products of the parts of crossing chords."""
+    return rng.choice((_distance_of_chord, _chord_length, _sagitta, _product_of_parts))(rng)
+
+
+def _chord(rng: random.Random, a: str, b: str, m: str) -> tuple[Figure, int, int, int, str]:
+    """A chord AB with its midpoint M: (figure, half of it, distance, radius, unit), all whole."""
+    unit = rng.choice(UNITS)
+    half, distance, radius = rng.choice(TRIPLES)
+    if rng.random() < 0.5:
+        half, distance = distance, half
+    factor = rng.randint(1, 12)
+    half, distance, radius = half * factor, distance * factor, radius * factor
+    need(0.22 < distance / radius < 0.9 and half > 0.35 * radius)
+    figure = circle_of({}, radius)
+    figure.point(a, -half, -distance), figure.point(b, half, -distance), figure.point(m, 0, -distance)
+    figure.segment(a, m, b)
+    figure.segment("O", m)
+    return figure, half, distance, radius, unit
+
+
+def _distance_of_chord(rng: random.Random) -> Problem:
+    a, b, m = letters(rng, 3)
+    figure, half, _, radius, unit = _chord(rng, a, b, m)
+    figure.segment("O", a)
+    pose(figure, rng)
+    return Problem(
+        form="distance of a chord",
+        description=f"{a}{b} is a chord of the circle with center O, and {m} lies on {a}{b}.",
+        facts=(
+            perpendicular(("O", m), (a, b), ("O", m, a)),
+            length("O", a, radius, unit, name="r"),
+            length(a, b, 2 * half, unit, name="s", dimension=True),
+        ),
+        question=f"Find O{m}.",
+        figure=figure,
+        steps=(
+            Step("h", f"{a}{m}", "s / 2", "The perpendicular from the center bisects a chord.", unit),
+            Step("d", f"O{m}", "sqrt(r**2 - h**2)", f"By the Pythagorean theorem in triangle O{m}{a}.", unit),
+        ),
+        mistakes=(
+            Mistake("h", "the solution stops too early"),
+            Mistake("r - h", "the lengths are subtracted, not their squares"),
+            Mistake("r / 2", "half of the radius"),
+            Mistake("sqrt(abs(s**2 - r**2))", "the chord is not halved"),
+            Mistake("sqrt(r**2 + h**2)", "the squares are added"),
+        ),
+        unit=unit,
+    )
+
+
+def _chord_length(rng: random.Random) -> Problem:
+    a, b, m = letters(rng, 3)
+    figure, _, distance, radius, unit = _chord(rng, a, b, m)
+    if rng.random() < 0.5:
+        distance = rng.randint(2, 30)
+        radius = rng.randint(distance + 1, 4 * distance)
+        exact = sqrt(radius**2 - distance**2)
+        need(pleasant(exact) and 0.22 < distance / radius < 0.9)
+        wide = as_float(exact)
+        figure = circle_of({}, radius)
+        figure.point(a, -wide, -distance), figure.point(b, wide, -distance), figure.point(m, 0, -distance)
+        figure.segment(a, m, b)
+        figure.segment("O", m)
+    figure.segment("O", a)
+    pose(figure, rng)
+    return Problem(
+        form="length of a chord",
+        description=f"{a}{b} is a chord of the circle with center O, and {m} lies on {a}{b}.",
+        facts=(
+            perpendicular(("O", m), (a, b), ("O", m, a)),
+            length("O", a, radius, unit, name="r"),
+            length("O", m, distance, unit, name="d"),
+        ),
+        question=f"Find {a}{b}.",
+        figure=figure,
+        steps=(
+            Step(
+                "h", f"{a}{m}", "sqrt(r**2 - d**2)", f"By the Pythagorean theorem in triangle O{m}{a}.", unit
+            ),
+            Step("s", f"{a}{b}", "2 * h", "The perpendicular from the center bisects a chord.", unit),
+        ),
+        mistakes=(
+            Mistake("h", "half of the chord"),
+            Mistake("2 * sqrt(r**2 + d**2)", "the squares are added"),
+            Mistake("2 * (r - d)", "the lengths are subtracted, not their squares"),
+            Mistake("2 * r", "the diameter"),
+            Mistake("r + d", "the lengths are added"),
+        ),
+        unit=unit,
+    )
+
+
+def _sagitta(rng: random.Random) -> Problem:
+    a, b, m, c = letters(rng, 4)
+    figure, half, distance, radius, unit = _chord(rng, a, b, m)
+    figure.lines.pop()
+    figure.point(c, 0, -radius)
+    figure.segment(m, c)
+    figure.segment("O", m, dashed=True), figure.segment("O", a, dashed=True)
+    need(radius - distance > 0.14 * radius)
+    pose(figure, rng)
+    return Problem(
+        form="radius from the height of an arc",
+        description=f"{a}{b} is a chord of the circle with center O; the radius O{c} meets it at {m}.",
+        facts=(
+            perpendicular(("O", c), (a, b), ("O", m, a)),
+            length(a, b, 2 * half, unit, name="s", dimension=True),
+            length(m, c, radius - distance, unit, name="t"),
+        ),
+        question="Find the radius of the circle.",
+        figure=figure,
+        steps=(
+            Step("h", f"{a}{m}", "s / 2", "The perpendicular from the center bisects a chord.", unit),
+            Step(
+                "r",
+                "the radius r",
+                "(h**2 + t**2) / (2 * t)",
+                f"In triangle O{m}{a}, r² = {a}{m}² + (r - {m}{c})².",
+                unit,
+            ),
+        ),
+        mistakes=(
+            Mistake("h", "half of the chord"),
+            Mistake("(s**2 + t**2) / (2 * t)", "the chord is not halved"),
+            Mistake("h + t", "the lengths are added"),
+            Mistake("(h**2 + t**2) / t", "the diameter"),
+            Mistake("r - t", "the distance of the chord"),
+            Mistake("sqrt(h**2 + t**2)", "the chord of half of the arc"),
+        ),
+        unit=unit,
+    )
+
+
+def _product_of_parts(rng: random.Random) -> Problem:
+    a, b, c, d, p = letters(rng, 5)
+    unit = rng.choice(UNITS)
+    x, y, z = rng.randint(2, 40), rng.randint(2, 40), rng.randint(2, 40)
+    need(x * y % z == 0 and z not in (x, y))
+    w = x * y // z
+    need(
+        0.3 * max(x, y) < min(x, y)
+        and 0.3 * max(z, w) < min(z, w)
+        and max(x + y, z + w) < 1.6 * min(x + y, z + w)
+    )
+    # P at the origin, AB level, CD at an angle: the circle through A, B and C passes D.
+    tilt = rng.uniform(55, 125)
+    places = {a: (-x, 0.0), b: (float(y), 0.0), c: on_ray(tilt, z), d: on_ray(tilt + 180, w)}
+    center_x = (y - x) / 2
+    (u, v) = places[c]
+    center_y = ((u - center_x) ** 2 + v * v - (y - center_x) ** 2) / (2 * v)
+    radius = math.dist((center_x, center_y), places[b])
+    need(math.dist((center_x, center_y), (0, 0)) > 0.18 * radius)
+    figure = Figure()
+    for name, place in places.items():
+        figure.point(name, *place)
+    figure.point(p, 0, 0)
+    figure.point("O", center_x, center_y, letter=False)
+    figure.circle("O", radius)
+    figure.segment(a, p, b), figure.segment(c, p, d)
+    pose(figure, rng)
+    return Problem(
+        form="crossing chords",
+        description=f"The chords {a}{b} and {c}{d} of a circle cross at {p}.",
+        facts=(
+            length(a, p, x, unit, name="x"),
+            length(p, b, y, unit, name="y"),
+            length(c, p, z, unit, name="z"),
+        ),
+        question=f"Find {p}{d}.",
+        figure=figure,
+        steps=(
+            Step(
+                "w",
+                f"{p}{d}",
+                "x * y / z",
+                f"The products of the parts of crossing chords are equal: {a}{p} × {p}{b} = {c}{p} × {p}{d}.",
+                unit,
+            ),
+        ),
+        mistakes=(
+            Mistake("x + y - z", "the sums are supposed to be equal"),
+            Mistake("x * z / y", "other parts are multiplied"),
+            Mistake("y * z / x", "other parts are multiplied"),
+            Mistake("x + y", "the whole chord"),
+            Mistake("z", "the chord is supposed to be bisected"),
+            Mistake("w + 2", "a slip in the arithmetic"),
+        ),
+        unit=unit,
+    )
+
+
+@family("sectors and rings", "plane")
+def sectors_and_rings(rng: random.Random) -> Problem:
+    """Arcs, sectors, segments and rings: multiples of pi."""
+    return rng.choice((_sector, _sector, _segment_of_circle, _ring))(rng)
+
+
+def _sector(rng: random.Random) -> Problem:
+    a, b = letters(rng, 2)
+    unit = rng.choice(UNITS)
+    radius = rng.randint(2, 40)
+    degrees = rng.choice((30, 36, 40, 45, 60, 72, 80, 90, 100, 108, 120, 135, 144, 150))
+    asked = rng.choice(("area", "arc", "perimeter"))
+    figure = Figure()
+    figure.point("O", 0, 0), figure.point(a, radius, 0), figure.point(b, *on_ray(degrees, radius))
+    figure.segment(a, "O", b)
+    figure.arc("O", radius, 0, degrees)
+    pose(figure, rng)
+    square = f"{unit}²" if unit else ""
+    part = "A sector is the part of the circle that its angle is of 360°."
+    arc = Step("l", f"the arc {a}{b}", "2 * pi * r * w / 360", part, unit)
+    steps = {
+        "area": (Step("t", "the area", "pi * r**2 * w / 360", part, square),),
+        "arc": (arc,),
+        "perimeter": (arc, Step("u", "the perimeter", "l + 2 * r", "Two radii belong to the border.", unit)),
+    }[asked]
+    mistakes = {
+        "area": (
+            "2 * pi * r * w / 360",
+            "pi * r**2 * w / 180",
+            "pi * r**2",
+            "pi * r * w / 360",
+            "pi * r**2 / w",
+        ),
+        "arc": ("pi * r**2 * w / 360", "pi * r * w / 360", "2 * pi * r", "pi * r * w / 90", "r * pi"),
+        "perimeter": (
+            "l",
+            "l + r",
+            "2 * pi * r + 2 * r",
+            "l / 2 + 2 * r",
+            "pi * r**2 * w / 360",
+            "2 * l + 2 * r",
+        ),
+    }[asked]
+    return Problem(
+        form=f"{asked} of a sector",
+        description=f"O{a} and O{b} are radii that bound a sector of a circle with center O.",
+        facts=(
+            angle(a, "O", b, degrees, name="w"),
+            Fact(
+                f"O{a} = {radius}{' ' + unit if unit else ''}",
+                length("O", a, radius, unit, name="r").marks,
+                (*length("O", a, radius, unit, name="r").claims, AreEqual(("O", a), ("O", b))),
+                {"r": radius},
+            ),
+        ),
+        question={
+            "area": f"Find the area of the sector {a}O{b} in terms of π.",
+            "arc": f"Find the length of the arc {a}{b} in terms of π.",
+            "perimeter": f"Find the perimeter of the sector {a}O{b} in terms of π.",
+        }[asked],
+        figure=figure,
+        steps=steps,
+        mistakes=tuple(Mistake(wrong, "another part of the circle") for wrong in mistakes),
+        unit=square if asked == "area" else unit,
+    )
+
+
+def _segment_of_circle(rng: random.Random) -> Problem:
+    a, b = letters(rng, 2)
+    unit = rng.choice(UNITS)
+    radius = rng.randint(2, 60)
+    degrees = rng.choice((60, 90, 120))
+    figure = Figure()
+    figure.point("O", 0, 0, dot=True)
+    start = rng.choice((30, 45, -60, 200))
+    figure.point(a, *on_ray(start, radius)), figure.point(b, *on_ray(start + degrees, radius))
+    figure.circle("O", radius)
+    figure.segment("O", a), figure.segment("O", b), figure.segment(a, b)
+    outline = figure.sector_outline("O", radius, start, start + degrees)[1:]
+    figure.shade(*outline)
+    square = f"{unit}²" if unit else ""
+    return Problem(
+        form=f"segment of {degrees}",
+        description=f"{a}{b} is a chord of the circle with center O. The region between the chord and its arc is shaded.",
+        facts=(
+            angle(a, "O", b, degrees, name="w"),
+            length("O", a, radius, unit, name="r"),
+        ),
+        question="Find the area of the shaded region.",
+        figure=figure,
+        steps=(
+            Step("s", f"the area of the sector {a}O{b}", "pi * r**2 * w / 360", "A sector is the part of the circle that its angle is of 360°.", square),
+            Step("d", f"the area of triangle {a}O{b}", "r**2 * sin(w) / 2", f"The area is half of O{a} × O{b} times the sine of their angle.", square),
+            Step("t", "the shaded area", "s - d", "The triangle is taken off the sector.", square),
+        ),
+        mistakes=(
+            Mistake("s", "the triangle is not taken off"),
+            Mistake("s - 2 * d", "the half of the triangle is forgotten"),
+            Mistake("s + d", "the triangle is added"),
+            Mistake("pi * r**2 - d", "the whole circle is taken for the sector"),
+            Mistake("s - d / 2", "a half too many"),
+        ),
+        unit=square,
+    )  # fmt: skip
+
+
+def _ring(rng: random.Random) -> Problem:
+    a, b = letters(rng, 2)
+    unit = rng.choice(UNITS)
+    inner, outer = rng.randint(2, 50), rng.randint(3, 70)
+    need(0.3 < inner / outer < 0.82)
+    figure = Figure()
+    figure.point("O", 0, 0, dot=True)
+    figure.point(a, inner, 0), figure.point(b, outer, 0)
+    figure.circle("O", outer, "outer"), figure.circle("O", inner, "inner")
+    figure.segment("O", a, b)
+    pose(figure, rng)
+    square = f"{unit}²" if unit else ""
+    return Problem(
+        form="ring",
+        description=f"Two circles have the center O. {a} lies on the smaller one, {b} on the larger one, and on O{b}.",
+        facts=(
+            length("O", a, inner, unit, name="r"),
+            Fact(
+                f"{a}{b} = {outer - inner}{' ' + unit if unit else ''}",
+                length(a, b, outer - inner, unit, name="w").marks,
+                (*length(a, b, outer - inner, unit, name="w").claims, IsOnLine(a, "O", b)),
+                {"w": outer - inner},
+            ),
+        ),
+        question="Find the area of the ring between the circles in terms of π.",
+        figure=figure,
+        steps=(
+            Step("s", f"O{b}", "r + w", "The larger radius is made of both parts.", unit),
+            Step(
+                "t",
+                "the area",
+                "pi * (s**2 - r**2)",
+                "The smaller circle is taken off the larger one.",
+                square,
+            ),
+        ),
+        mistakes=(
+            Mistake("pi * w**2", "the difference of the radii is squared"),
+            Mistake("pi * (s**2 + r**2)", "the areas are added"),
+            Mistake("2 * pi * (s - r)", "the circumferences"),
+            Mistake("pi * s**2", "the whole circle"),
+            Mistake("pi * (s**2 - r**2) / 2", "a half too many"),
+        ),
+        unit=square,
+    )

@@ -1,0 +1,5 @@
+"""Families of solid geometry; importing the package registers them."""
+
+from vkit.synthesis.solid import boxes
+
+__all__ = ["boxes"]

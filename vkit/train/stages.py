@@ -1,0 +1,199 @@
+"""One stage from a model's name to a trained model, and Math-PUMA's stages one after the other.
+
+    run_stage("checkpoints/base", [Path("pairs.jsonl")], RECIPES["paper"][2], Path("out/stage2"))
+    run_puma("tiny", {1: [pairs], 2: [pairs], 3: [pairs]}, RECIPES["tiny"], Path("out"), tests=[test])
+
+Each stage starts from the model that the one before it left, whatever their order, so that the paper's
+ablations (Table 3) are orders: (1, 3), (1, 3, 2). Finished stages are not repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vkit.errors import VkitError
+from vkit.evaluate.versions import evaluate_versions
+from vkit.jsonl import read_json, write_json
+from vkit.models.loading import load_model
+from vkit.models.protocol import VisionLanguageModel
+from vkit.records import read_samples
+from vkit.train.align import AlignTask
+from vkit.train.data import Examples, describe, open_examples
+from vkit.train.loop import SUMMARY, planned_steps, train
+from vkit.train.recipes import AlignRecipe, Recipe, SftRecipe
+from vkit.train.sft import SftTask
+from vkit.train.task import Task
+
+Tell = Callable[[str], None]
+EVALUATION = "evaluation.json"
+
+
+def run_puma(
+    model: str,
+    data: Mapping[int, Sequence[Path]],
+    recipes: Mapping[int, SftRecipe | AlignRecipe],
+    out: Path,
+    *,
+    order: Sequence[int] = (1, 2, 3),
+    tests: Path | None = None,
+    max_new_tokens: int = 64,
+    **how: Any,
+) -> dict[str, Any]:
+    """Train ``model`` through stages in ``order``, each in ``out/stage<n>``.
+
+    Args:
+        data: the files of each stage.
+        tests: samples with versions, answered after each stage.
+        how: as for `run_stage`.
+
+    Returns:
+        ``{"model": path of the last one, "stages": {n: summary}, "evaluations": {n: without items}}``
+    """
+    stages, evaluations = {}, {}
+    for number in order:
+        place = out / f"stage{number}"
+        stages[number] = run_stage(model, data[number], recipes[number], place, **how)
+        model = str(place / "model")
+        if tests is not None:
+            evaluations[number] = evaluate_once(
+                model,
+                tests,
+                place / EVALUATION,
+                prompt=recipes[number].prompt,
+                max_new_tokens=max_new_tokens,
+                device=how.get("device", "auto"),
+                progress=how.get("progress", False),
+            )
+    return {"model": model, "stages": stages, "evaluations": evaluations}
+
+
+def run_stage(
+    model: str,
+    files: Sequence[Path],
+    recipe: SftRecipe | AlignRecipe,
+    out: Path,
+    *,
+    device: str = "auto",
+    skip_bad: bool = False,
+    checkpoint_every: int = 500,
+    progress: bool = False,
+    tell: Tell = lambda line: None,
+) -> dict[str, Any]:
+    """Train one stage; returns the summary that stands in ``out/summary.json``.
+
+    Args:
+        model: as `load_model` takes it.
+        device: as `load_model` takes it.
+        skip_bad: leave out bad records, and list them, instead of stopping at the first.
+        progress: show bars on stderr; tell: takes lines for people.
+    """
+    examples = open_examples(files, recipe, skip_bad=skip_bad)
+    tell(f"{out.name}: {describe(examples)}; {planned_steps(len(examples), recipe)} steps")
+    adapter = load_model(model, device=device, dtype="float32")
+    task = make_task(adapter, examples, recipe, skip_bad=skip_bad)
+    return train(task, recipe, out, checkpoint_every=checkpoint_every, progress=progress, tell=tell)
+
+
+def make_task(
+    model: VisionLanguageModel,
+    examples: Examples[Any],
+    recipe: SftRecipe | AlignRecipe,
+    *,
+    skip_bad: bool = False,
+) -> Task:
+    """The stage's task on a model whose trainable parameters are chosen as the recipe says."""
+    from vkit.models.lora import add_lora
+    from vkit.models.training import checkpoint_gradients, choose_trainable
+
+    torch.manual_seed(recipe.seed)  # LoRA's factors start at random
+    if recipe.lora_rank:
+        if "language_model" not in recipe.train:
+            raise VkitError("lora_rank is for the language model, which train leaves out; add language_model")
+        add_lora(model, rank=recipe.lora_rank, alpha=recipe.lora_alpha, dropout=recipe.lora_dropout)
+    choose_trainable(model, recipe.train)
+    if recipe.gradient_checkpointing:
+        checkpoint_gradients(model)
+    kind = AlignTask if isinstance(recipe, AlignRecipe) else SftTask
+    return kind(model, examples, recipe, skip_bad=skip_bad)
+
+
+def evaluate_once(
+    model: str,
+    tests: Path,
+    place: Path,
+    *,
+    prompt: str,
+    max_new_tokens: int = 64,
+    device: str = "auto",
+    progress: bool = False,
+) -> dict[str, Any]:
+    """`evaluate_versions` of a model on a file of samples, kept in ``place``; without its items.
+
+    A report of the same model and file that is there already is taken as it is.
+    """
+    made_of = {"tests": str(tests), "prompt": prompt, "max_new_tokens": max_new_tokens}
+    if place.is_file():
+        report = read_json(place)
+        if (theirs := report.get("made_of")) != made_of:
+            raise VkitError(f"{place} was made of {theirs}; remove it, or choose another --out")
+    else:
+        adapter = load_model(model, device=device, dtype="float32")
+        samples = list(read_samples(tests))
+        report = evaluate_versions(
+            adapter, samples, prompt=prompt, max_new_tokens=max_new_tokens, progress=progress
+        )
+        report["made_of"] = made_of
+        write_json(place, report)
+    return {key: value for key, value in report.items() if key not in ("items", "made_of")}
+
+
+def is_finished(out: Path) -> bool:
+    """Whether a stage in ``out`` has run to its end."""
+    return (out / SUMMARY).is_file()
+
+
+def with_stage(
+    recipes: Mapping[int, SftRecipe | AlignRecipe], values: Mapping[str, Any]
+) -> dict[int, SftRecipe | AlignRecipe]:
+    """Recipes with settings of one stage (``stage2.lam``, or a mapping ``stage2``) or of all that have them.
+
+    Raises:
+        VkitError: no stage that runs has the setting, or its value is refused.
+    """
+    from vkit.train.recipes import override
+
+    plain: dict[str, Any] = {}
+    by_stage: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        stage, dot, field = name.partition(".")
+        if stage.startswith("stage") and isinstance(value, Mapping) and not dot:
+            by_stage.setdefault(stage, {}).update(value)
+        elif stage.startswith("stage") and dot:
+            by_stage.setdefault(stage, {})[field] = value
+        else:
+            plain[name] = value
+    known = [f"stage{number}" for number in recipes]
+    for stage in by_stage:
+        if stage not in known:
+            raise VkitError(f"settings for {stage!r}, which does not run; it may be {', '.join(known)}")
+    for name in plain:
+        if not any(hasattr(recipe, name) for recipe in recipes.values()):
+            raise VkitError(f"no stage that runs has a setting {name!r}; they have {_settings_of(recipes)}")
+    return {
+        number: override(
+            recipe,
+            {
+                **{name: value for name, value in plain.items() if hasattr(recipe, name)},
+                **by_stage.get(f"stage{number}", {}),
+            },
+        )
+        for number, recipe in recipes.items()
+    }
+
+
+def _settings_of(recipes: Mapping[int, Recipe]) -> str:
+    return ", ".join(dict.fromkeys(name for recipe in recipes.values() for name in vars(recipe)))

@@ -1,0 +1,181 @@
+"""What a stage computes for one step: encode records, run the model, give the loss and its parts.
+
+    task = SftTask(model, examples, recipe)               # vkit.train.sft; AlignTask in vkit.train.align
+    micro = task.prepare([3, 14, 15])                     # records by index, encoded
+    loss, parts = task(micro, Totals(tokens=micro.tokens, items=micro.items))
+
+A task is a module, so that what wraps modules (distributed training, sharded heads) sees everything that
+trains, the fused loss with its head included, run inside one forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vkit.errors import VkitError
+from vkit.kernels.divergence import PumaLoss, linear_puma_loss
+from vkit.models.protocol import Batch, TrainingBatch, VisionLanguageModel
+from vkit.models.tinyllava import IGNORE_INDEX
+from vkit.models.training import head_of
+from vkit.train.data import Examples, Refused
+from vkit.train.recipes import Recipe
+
+
+@dataclass
+class Micro:
+    """One forward's records, encoded: batches in the order the task wants them.
+
+    tokens: answer tokens that are learned; items: records; ids: theirs.
+    """
+
+    batches: list[Any]
+    tokens: int
+    items: int
+    ids: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Of all micro-batches of a step, so that each token weighs the same wherever it stands."""
+
+    tokens: int
+    items: int
+
+
+class Task(nn.Module):
+    """The part that stages share; a stage says how records are encoded and what the loss is.
+
+    Args:
+        model: its trainable parameters are chosen already.
+        skip_bad: leave out records that cannot be encoded, and list them in ``refused``, instead of stopping.
+    """
+
+    def __init__(
+        self, model: VisionLanguageModel, examples: Examples[Any], recipe: Recipe, *, skip_bad: bool = False
+    ) -> None:
+        super().__init__()
+        self.adapter = model
+        self.network = model.model  # registers the parameters
+        self.examples, self.recipe, self.skip_bad = examples, recipe, skip_bad
+        self.refused: list[Refused] = []
+
+    def prepare(self, indices: Sequence[int]) -> Micro | None:
+        """The records encoded; None where all of them were left out.
+
+        Raises:
+            VkitError: a record cannot be used; names it.
+        """
+        if not self.skip_bad:
+            return self.encode([self.examples[index] for index in indices])
+        good = []
+        for index in indices:
+            name = f"record {index}"
+            try:
+                item = self.examples[index]
+                name = item.id if hasattr(item, "id") else item.request.id
+                self.encode([item])
+                good.append(item)
+            except VkitError as error:
+                self.refused.append(Refused(name, str(error)))
+        return self.encode(good) if good else None
+
+    def forward(self, micro: Micro, totals: Totals) -> tuple[Tensor, dict[str, Tensor]]:
+        """This micro-batch's share of the step's loss, and of its parts, detached; shares add up."""
+        autocast = self.recipe.precision == "bf16"
+        with torch.autocast(self.adapter.device.type, dtype=torch.bfloat16, enabled=autocast):
+            return self.loss(micro, totals)
+
+    def encode(self, items: Sequence[Any]) -> Micro:
+        raise NotImplementedError
+
+    def loss(self, micro: Micro, totals: Totals) -> tuple[Tensor, dict[str, Tensor]]:
+        raise NotImplementedError
+
+    def after_step(self, parts: dict[str, float]) -> str | None:
+        """Called after each optimizer step with its parts; a warning to be told, or None."""
+        return None
+
+    def extra_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps beside trainable weights and the optimizer."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps as JSON."""
+        return {}
+
+    def restore(self, state: dict[str, Any], refused: list[dict[str, str]]) -> None:
+        self.refused = [Refused(**item) for item in refused]
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, p) for name, p in self.network.named_parameters() if p.requires_grad)
+
+
+def fused_loss(
+    model: VisionLanguageModel,
+    hidden: Tensor,
+    labels: Tensor,
+    *,
+    teacher: tuple[Any, Tensor] | None,
+    **how: Any,
+) -> PumaLoss:
+    """`linear_puma_loss` with the model's own head, summed over the rows.
+
+    Args:
+        hidden: (N, D) of the student. labels: (N,).
+        teacher: the adapter whose head makes the teacher's logits, and its hidden states (N, D).
+    """
+    head = head_of(model)
+    other: dict[str, Any] = {}
+    states = None
+    if teacher is not None:
+        theirs = head_of(teacher[0])
+        states = _times(teacher[1], theirs.factor)
+        if teacher[0] is not model:
+            other = {"teacher_weight": theirs.weight, "teacher_bias": _times(theirs.bias, theirs.factor)}
+    return linear_puma_loss(
+        _times(hidden, head.factor),
+        states,
+        head.weight,
+        labels,
+        bias=_times(head.bias, head.factor),
+        softcap=head.softcap,
+        reduction="sum",
+        **other,
+        **how,
+    )
+
+
+def _times(values: Any, factor: float) -> Any:
+    return values if values is None or factor == 1 else values * factor
+
+
+def answer_rows(hidden: Tensor, labels: Tensor, *, shift: bool = True) -> tuple[Tensor, Tensor]:
+    """The hidden states that predict answer tokens, and these tokens.
+
+    Args:
+        hidden: (B, T, D). labels: (B, T), `IGNORE_INDEX` at all that is no answer.
+        shift: True: the state at t with the label at t + 1. False: the state and the label at t, as the
+            rows of Math-PUMA's released divergence are chosen.
+
+    Returns:
+        (N, D) and (N,), item by item.
+    """
+    if shift:
+        hidden, labels = hidden[:, :-1], labels[:, 1:]
+    chosen = labels != IGNORE_INDEX
+    return hidden[chosen], labels[chosen]
+
+
+def count_tokens(batch: TrainingBatch) -> int:
+    """Answer tokens of a batch that some hidden state predicts."""
+    return int((batch.labels[:, 1:] != IGNORE_INDEX).sum())
+
+
+def forward_hidden(model: VisionLanguageModel, batch: Batch) -> Tensor:
+    """Last hidden states (B, T, D), in the precision of the surrounding autocast."""
+    return model.forward(batch)
