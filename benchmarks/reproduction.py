@@ -6,9 +6,9 @@
 
 Orders of stages with a model that is trained from scratch on drawn problems, and beside them: stage 2 with
 lambda 0 (its cross-entropy alone, no divergence) and stages 1-3 with as much compute as 1-2-3 had. With
-``--regimes`` also where the divergence could matter: solutions of which half are swapped, few pictures with
-labels; teacher live and frozen. Seeds share nothing but the test problems; conditions of a seed share stage
-0 and, where they begin with it, stage 1. Every accuracy stands beside the gap.
+``--regimes`` also where the divergence could matter: stage 2 on solutions of which half are swapped, or
+stages 2 and 3 on few pairs; teacher live and frozen. Seeds share nothing but the test problems; conditions
+of a seed share the stages that they begin with alike. Every accuracy stands beside the gap.
 """
 
 from __future__ import annotations
@@ -135,9 +135,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "python -m benchmarks reproduction", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=12_000, help="training pairs a seed")
+    parser.add_argument("--pairs", type=int, default=10_000, help="training pairs a seed")
     parser.add_argument("--tests", type=int, default=400, help="held-out problems, the same for all seeds")
-    parser.add_argument("--scale", type=float, default=0.625, help="of the tiny recipe's steps")
+    parser.add_argument("--scale", type=float, default=0.9, help="of the tiny recipe's steps")
     parser.add_argument("--regimes", action="store_true", help="also noisy solutions and scarce labels")
     parser.add_argument("--only", action="append", help="a condition by name; may be repeated")
     parser.add_argument("--device", default="cpu")
@@ -163,7 +163,7 @@ def _one_seed(arguments: argparse.Namespace, conditions: dict[str, Condition], o
     for name, condition in conditions.items():
         if condition.data not in data:
             data[condition.data] = _variant(data["clean"], place / f"data-{condition.data}", condition.data)
-        yield name, _run(condition, start, data, tests, place, name, recipes, how)
+        yield name, _run(condition, start, data, tests, place, recipes, how)
 
 
 def _run(
@@ -172,22 +172,25 @@ def _run(
     data: dict[str, Path],
     tests: Path,
     place: Path,
-    name: str,
     recipes: dict[int, Any],
     how: dict[str, Any],
 ) -> list[dict[str, Any]]:
+    """The answered items of one condition. Stages that conditions have in common are trained once."""
+    align = "".join(f",{name}={value}" for name, value in sorted(condition.align.items()))
+    labels = {
+        1: "1",
+        2: f"2{align}" + ("" if condition.data == "clean" else f",{condition.data}"),
+        3: "3" + (",long" if condition.long else "") + (",scarce" if condition.data == "scarce" else ""),
+    }
     chosen = {**recipes, 2: replace(recipes[2], **condition.align)}
     if condition.long:
         more = round(recipes[2].max_steps * STAGE_2_COST)
         chosen[3] = replace(recipes[3], max_steps=recipes[3].max_steps + more)
-    how = {**how, "evaluate": False}
-    order = condition.order
-    if order[0] == 1:  # the same for all conditions of the seed
-        report = run_order((1,), start, data["clean"], place / "shared", recipes=recipes, **how)
-        start, order = Path(report["model"]), order[1:]
-    folder = place / name.replace(" ", "").replace(",", "_")
-    for number in order:
-        report = run_order((number,), start, data[condition.data], folder, recipes=chosen, **how)
+    folder = place
+    for number in condition.order:
+        folder = folder / labels[number]
+        kind = condition.data if number == 2 or (condition.data, number) == ("scarce", 3) else "clean"
+        report = run_order((number,), start, data[kind], folder, recipes=chosen, evaluate=False, **how)
         start = Path(report["model"])
     evaluate_once(
         str(start),
@@ -197,7 +200,8 @@ def _run(
         max_new_tokens=48,
         device=how["device"],
     )
-    return read_json(folder / EVALUATION)["items"]
+    items: list[dict[str, Any]] = read_json(folder / EVALUATION)["items"]
+    return items
 
 
 def _variant(clean: Path, folder: Path, kind: str) -> Path:

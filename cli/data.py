@@ -1,4 +1,4 @@
-"""``vkit data``: check data sets, draw a few problems."""
+"""``vkit data``: check data sets, draw problems."""
 
 from __future__ import annotations
 
@@ -73,3 +73,59 @@ def sketch(count: int, seed: int, out: Path) -> None:
 
 for other in (data_import.pairs, data_pairs.render, data_pairs.augment):
     command.add_command(other)
+
+
+@command.command()
+@click.option(
+    "--pairs", type=click.IntRange(1), required=True, help="Pairs of versions, each of another problem."
+)
+@click.option("--tests", type=click.IntRange(0), default=0, show_default=True, help="Held-out problems.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
+@click.option("--size", type=int, default=336, show_default=True, help="Side of the pictures, pixels.")
+@click.option(
+    "--subject", "subjects", multiple=True, help="plane, solid or functions; repeat. [default: all]"
+)
+@click.option("--family", "families", multiple=True, help="Only this family of problems; repeat.")
+@click.option("--versions", nargs=2, help="These two of every problem, the text-rich one first.")
+@click.option("--preset", type=click.Choice(["miniature"]), help="Problems that a tiny model can learn.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+def synthesize(
+    pairs: int,
+    tests: int,
+    seed: int,
+    workers: int,
+    size: int,
+    subjects: tuple[str, ...],
+    families: tuple[str, ...],
+    versions: tuple[str, str] | None,
+    preset: str | None,
+    out: Path,
+) -> None:
+    """Draw text-rich and vision-rich pairs of exact problems, as Math-PUMA's data engine does.
+
+    Writes OUT/pairs.jsonl, OUT/images/ and OUT/manifest.json; with --tests also OUT/test.jsonl: five versions
+    of problems that no data set of this engine trains on. Run again to go on after an interruption, or to
+    enlarge the data set.
+
+    \b
+    vkit data synthesize --pairs 120000 --seed 0 --workers 2 --out puma
+    vkit data synthesize --pairs 1000 --tests 100 --subject plane --out plane
+    vkit data synthesize --pairs 12000 --preset miniature --out miniature
+    """
+    from vkit.synthesis.engine import synthesize as draw
+    from vkit.synthesis.registry import SUBJECTS
+
+    manifest = draw(
+        out,
+        pairs=pairs,
+        tests=tests,
+        workers=workers,
+        seed=seed,
+        size=size,
+        subjects=subjects or SUBJECTS,
+        families=families,
+        versions=versions or None,
+        preset=preset,
+    )
+    click.echo(json.dumps({"path": str(out), **{k: v for k, v in manifest.items() if k != "settings"}}))

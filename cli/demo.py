@@ -9,7 +9,7 @@ import click
 
 @click.command("demo")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
-@click.option("--pairs", type=click.IntRange(8), default=12_000, show_default=True, help="To learn from.")
+@click.option("--pairs", type=click.IntRange(8), default=10_000, show_default=True, help="To learn from.")
 @click.option("--tests", type=click.IntRange(4), default=80, show_default=True, help="Held-out problems.")
 @click.option(
     "--scale",

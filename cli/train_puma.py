@@ -85,7 +85,7 @@ def command(
     a picture, stage 3 from both twins. Interrupted, the same command goes on where it was.
 
     \b
-    vkit data synthesize --pairs 12000 --preset miniature --tests 200 --out data
+    vkit data synthesize --pairs 10000 --preset miniature --tests 80 --out data
     vkit train-puma --model tiny --recipe tiny --data data --eval data/test.jsonl --out runs/puma
     vkit train-puma --model checkpoints/TinyLLaVA-3.1B --stage 2 --data data --teacher frozen \\
         --set lam=0.5 --set micro_batch_size=4 --device cuda --out runs/aligned

@@ -107,7 +107,7 @@ def linear_puma_loss(
     rows = count_rows(labels, ignore_index, weight.shape[0])
     teacher = None if teacher_hidden is None else (teacher_hidden, teacher_weight, teacher_bias)
     total, parts = head_loss(student_hidden, weight, bias, teacher, rows, scoring, reduction, chunk_mib)
-    return PumaLoss(total, *parts.unbind(), rows.count)
+    return PumaLoss.of(total, parts, rows.count)
 
 
 def puma_loss(
@@ -161,4 +161,4 @@ def puma_loss(
     rows = count_rows(labels.reshape(-1), ignore_index, vocabulary)
     teacher = None if teacher_logits is None else teacher_logits.reshape(-1, vocabulary)
     total, parts = logits_loss(student_logits.reshape(-1, vocabulary), teacher, rows, scoring, reduction)
-    return PumaLoss(total, *parts.unbind(), rows.count)
+    return PumaLoss.of(total, parts, rows.count)

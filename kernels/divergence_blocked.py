@@ -25,7 +25,7 @@ def divergence_rows_(
     """As `vkit.kernels.divergence_scoring` promises."""
     num_rows, vocabulary = student.shape
     parts = student.new_zeros(num_rows, 3)
-    block_rows = max(1, BLOCK_MIB * 2**20 // max(1, vocabulary * student.element_size()))
+    block_rows = max(1, int(BLOCK_MIB * 2**20 / (vocabulary * student.element_size())))
     for start in range(0, num_rows, block_rows):
         rows = slice(start, start + block_rows)
         _block_(student[rows], None if teacher is None else teacher[rows], labels[rows], parts[rows],

@@ -180,8 +180,8 @@ def _head_chunks(
     if teacher is not None:
         # One product for the rows of both reads a common head once.
         stacked = teacher[1] is None and teacher[0].dtype == hidden.dtype
-        own = (weight, bias) if teacher[1] is None else teacher[1:]
-        teacher_head = Head(*own, teacher[0].dtype, precision)
+        teacher_weight, teacher_bias = (weight, bias) if teacher[1] is None else (teacher[1], teacher[2])
+        teacher_head = Head(teacher_weight, teacher_bias, teacher[0].dtype, precision)
     buffer: Tensor | None = None
     for chunk in _chunks(rows.count, vocabulary, precision, teacher is not None, chunk_mib, hidden):
         student_rows = rows.take(hidden, chunk)
@@ -259,7 +259,8 @@ def _finish(
     )
     ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in inputs]
     parts = sums * _scale(rows, reduction)
-    total = sum(weight * part for weight, part in zip(scoring.weights, parts.unbind(), strict=True))
+    by_student, by_teacher, by_label = scoring.weights
+    total = by_student * parts[0] + by_teacher * parts[1] + by_label * parts[2]
     ctx.mark_non_differentiable(parts)
     return total, parts
 

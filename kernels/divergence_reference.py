@@ -11,6 +11,8 @@ logits and leave the gradient to autograd; use them to read and to check, never 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -43,7 +45,7 @@ def puma_loss_reference(
     if reduction == "mean":
         parts = parts / max(1, num_tokens)
     total = (parts * parts.new_tensor(scoring.weights)).sum()
-    return PumaLoss(total, *parts.detach().unbind(), num_tokens)
+    return PumaLoss.of(total, parts.detach(), num_tokens)
 
 
 def linear_puma_loss_reference(
@@ -55,7 +57,7 @@ def linear_puma_loss_reference(
     bias: Tensor | None = None,
     teacher_weight: Tensor | None = None,
     teacher_bias: Tensor | None = None,
-    **options,
+    **options: Any,
 ) -> PumaLoss:
     """The definition of `vkit.kernels.divergence.linear_puma_loss`, with the same arguments and results."""
     if teacher_weight is None:

@@ -39,6 +39,12 @@ class PumaLoss(NamedTuple):
     cross_entropy: Tensor
     num_tokens: int
 
+    @classmethod
+    def of(cls, total: Tensor, parts: Tensor, num_tokens: int) -> PumaLoss:
+        """From the parts (3,) in the order of a row's."""
+        kl_student_teacher, kl_teacher_student, cross_entropy = parts.unbind()
+        return cls(total, kl_student_teacher, kl_teacher_student, cross_entropy, num_tokens)
+
 
 @dataclass(frozen=True)
 class Divergence:

@@ -11,14 +11,12 @@ from benchmarks.reproduction import COMPARISONS, REGIMES, TABLE, compare, main
 def test_a_smoke_run_goes_through_orders_controls_and_regimes(tmp_path, capsys):
     names = ["1-2-3", "1-2-3, lambda 0", "noisy, lambda 0.9, frozen"]
     only = [argument for name in names for argument in ("--only", name)]
-    main(
-        ["--smoke", "--regimes", *only, "--out", str(tmp_path), "--json", str(tmp_path / "r")]
-    )
+    main(["--smoke", "--regimes", *only, "--out", str(tmp_path), "--json", str(tmp_path / "r")])
     result = json.loads((tmp_path / "r").read_text())
     assert list(result["conditions"]) == names
     assert all(row["seeds"] == 1 for row in result["conditions"].values())
     assert [found["other"] for found in result["comparisons"]] == ["1-2-3, lambda 0"]
-    settings = json.loads((tmp_path / "seed0" / "1-2-3_lambda0" / "stage2" / "settings.json").read_text())
+    settings = json.loads((tmp_path / "seed0" / "1" / "2,lam=0.0" / "stage2" / "settings.json").read_text())
     assert settings["recipe"]["lam"] == 0.0
     assert "| 1-2-3 |" in capsys.readouterr().out
     clean, noisy = (

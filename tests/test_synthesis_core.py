@@ -1,5 +1,6 @@
 """Exact values, figures that are measured, problems that are checked, versions that say the same."""
 
+import functools
 import random
 import re
 from dataclasses import replace
@@ -57,7 +58,9 @@ def right_triangle(**changes):
 def test_expressions_are_exact(a, b, c):
     values = {"a": a, "b": b, "c": c}
     assert evaluate("(a + b) / c", values) == Fraction(a + b, c)
-    assert as_float(evaluate("sqrt(a) * b - pi / c", values)) == pytest.approx(a**0.5 * b - 3.141592653589793 / c)
+    assert as_float(evaluate("sqrt(a) * b - pi / c", values)) == pytest.approx(
+        a**0.5 * b - 3.141592653589793 / c
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,9 @@ def test_mistakes_that_are_right_or_alike_or_negative_do_not_count():
 
 def test_the_rationale_copies_computes_and_answers():
     assert right_triangle().rationale("B") == (
-        "Given: ∠ACB = 90°, AC = 3 cm, BC = 4 cm.\nBy the Pythagorean theorem. AB = √(4² + 3²) = 5 cm.\nAnswer: B"
+        "Given: ∠ACB = 90°, AC = 3 cm, BC = 4 cm.\n"
+        "By the Pythagorean theorem. AB = √(4² + 3²) = 5 cm.\n"
+        "Answer: B"
     )
 
 
@@ -147,22 +152,19 @@ def boxes_overlap(a, b):
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def drawable(subject="plane", count=3):
-    """Some problems of every family that can be laid out."""
-    for each in families(subject):
-        done = 0
-        for seed in range(300):
-            rng = random.Random(seed)
+@functools.cache
+def drawable():
+    """Two problems of every family of plane geometry, and how they are drawn."""
+    found = []
+    for each in families("plane"):
+        rng = random.Random(0)
+        while len(found) % 2 or not found or found[-1][0] is not each:
             try:
                 problem = each.draw(rng)
-                drawn = draw_versions(problem, each, rng)
+                found.append((each, problem, draw_versions(problem, each, rng)))
             except Rejected:
-                continue
-            yield each, problem, drawn
-            done += 1
-            if done == count:
-                break
-        assert done == count, each.name
+                pass
+    return found
 
 
 def test_labels_stand_inside_the_picture_and_never_over_one_another():
@@ -172,7 +174,10 @@ def test_labels_stand_inside_the_picture_and_never_over_one_another():
         for index, label in enumerate(labels):
             assert min(label.box) >= 0, each.name
             assert max(label.box) <= 336, each.name
-            assert not any(boxes_overlap(label.box, other.box) for other in labels[:index]), (each.name, label.text)
+            assert not any(boxes_overlap(label.box, other.box) for other in labels[:index]), (
+                each.name,
+                label.text,
+            )
 
 
 def test_labels_stand_on_white():
@@ -180,9 +185,8 @@ def test_labels_stand_on_white():
     for each, problem, _ in drawable():
         facts = [mark for fact in problem.facts for mark in fact.marks]
         layout = lay_out(problem.figure, facts)
-        labels, layout.labels = layout.labels, []
-        picture = paint(layout, facts).convert("L")
-        for label in labels:
+        picture = paint(replace(layout, labels=[]), facts).convert("L")
+        for label in layout.labels:
             assert picture.crop(label.box).getextrema()[0] > 100, (each.name, label.text)
 
 
@@ -264,7 +268,7 @@ def test_every_version_conveys_every_fact():
 
 
 def test_marks_that_are_planned_are_drawn_with_their_values():
-    for each, problem, drawn in drawable(count=1):
+    for each, problem, drawn in drawable():
         shown = plan(problem, "vision-dominant", drawn.choices).marks
         layout = lay_out(problem.figure, shown)
         placed = {label.mark for label in layout.labels} | {mark for mark, _ in layout.mark_strokes}
@@ -279,7 +283,7 @@ def test_values_stand_in_words_or_in_the_picture_but_not_in_both():
 
 
 def test_the_picture_of_values_differs_from_the_one_without():
-    for _, problem, drawn in drawable(count=1):
+    for _, problem, drawn in drawable():
         pictures = {name: version.picture for name, version in drawn.versions.items()}
         assert pictures["text-only"] is None
         assert pictures["text-dominant"] == pictures["text-lite"]

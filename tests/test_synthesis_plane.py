@@ -39,7 +39,9 @@ def measured(problem):
         return getattr(math, found[1])(math.radians(measured_corner(problem, found[2])))
     if found := re.fullmatch(r"Find the perimeter of (?:the polygon |triangle )?(\w{3,})\.", question):
         return sum(figure.length(a, b) for a, b in zip(found[1], found[1][1:] + found[1][0]))
-    if found := re.fullmatch(r"Find the area of (?:the polygon |triangle |the quadrilateral )?(\w{3,})\.", question):
+    if found := re.fullmatch(
+        r"Find the area of (?:the polygon |triangle |the quadrilateral )?(\w{3,})\.", question
+    ):
         return figure.area(*found[1]) * stated_area_scale(problem)
     if question == "Find the value of x.":
         return measured_x(problem)
@@ -105,7 +107,7 @@ def test_there_are_at_least_twelve_families():
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_the_answer_is_what_the_figure_measures(name):
-    for seed in range(40):
+    for seed in range(25):
         problem = draw(name, seed)
         tolerance = 1e-3 if "shaded" in problem.question else 1e-6
         assert as_float(problem.answer) == pytest.approx(measured(problem), rel=tolerance), problem

@@ -4,8 +4,9 @@
     candidate = draw_candidate(plan, "train", "plane", 12)
     candidate.drawn.family, candidate.names          # "sectors", ("text-only", "vision-only")
 
-Candidate ``number`` of a lane (a subject) belongs to the lane's families in turn. A twentieth of all problems,
-chosen by a hash of their numbers and not by the seed, is for testing only: no data set trains on them.
+Candidate ``number`` of a lane (a subject) belongs to the lane's families in turn. A twentieth of all
+problems, chosen by a hash of their numbers and not by the seed, is for testing only: no data set trains on
+them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Recipe:
     """What decides which problems are drawn, and how.
 
     subjects: lanes of the data set, in turn. families: only these; empty: all of the subjects.
-    size: side of the pictures, pixels. versions: of every pair; None draws two of the paper's four.
+    size: side of the pictures, pixels. versions: of every pair; None draws two of the paper's
+        four, or of those that the preset pairs.
     preset: "miniature" draws its own problems in its own size; subjects, families and size are left alone.
     """
 
@@ -69,7 +71,8 @@ class Recipe:
             return
         if not SMALLEST_PICTURE <= self.size <= LARGEST_PICTURE:
             raise VkitError(
-                f"pictures of {self.size} pixels are not drawn; choose {SMALLEST_PICTURE} to {LARGEST_PICTURE}"
+                f"pictures of {self.size} pixels are not drawn; "
+                f"choose {SMALLEST_PICTURE} to {LARGEST_PICTURE}"
             )
         if not self.subjects or len(set(self.subjects)) < len(self.subjects):
             raise VkitError(f"give each subject once: {', '.join(registry.SUBJECTS)}")
@@ -84,7 +87,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A drawn problem and the names of the versions that go to disk, from the most text to the most picture."""
+    """A drawn problem and the names of the versions that go to disk, text-richest first."""
 
     drawn: Drawn
     names: tuple[str, ...]
@@ -99,7 +102,7 @@ def draw_candidate(recipe: Recipe, split: str, lane: str, number: int) -> Candid
         VkitError: the family rejects everything it draws.
     """
     rng = random.Random(f"{recipe.seed}/{split}/{lane}/{number}")
-    names = VERSIONS if split == "test" else recipe.versions or draw_pair(rng)
+    names = VERSIONS if split == "test" else _twins(recipe, rng)
     families = recipe.families_of(lane)
     family = families[number % len(families)]
     if family is None:
@@ -117,9 +120,21 @@ def draw_candidate(recipe: Recipe, split: str, lane: str, number: int) -> Candid
             rejections += 1
             if rejections > _REJECTIONS:
                 raise VkitError(
-                    f"family {family.name!r} rejects all it draws ({error}); choose a larger size or other families"
+                    f"family {family.name!r} rejects all it draws ({error}); "
+                    "choose a larger size or other families"
                 ) from error
     return None
+
+
+def _twins(recipe: Recipe, rng: random.Random) -> tuple[str, str]:
+    """Names of the versions of a pair, the text-rich one first."""
+    if recipe.versions:
+        return recipe.versions
+    if recipe.preset:
+        from vkit.synthesis.miniature import TEXT_RICH, VISION_RICH
+
+        return rng.choice(TEXT_RICH), rng.choice(VISION_RICH)
+    return draw_pair(rng)
 
 
 def is_for_testing(key: str) -> bool:

@@ -3,8 +3,8 @@
     claim = IsLength("A", "B", 5)
     claim.wrong(figure)        # None, or "AB is 4.2 in the figure and 5 in the problem"
 
-Figures are drawn to scale: lengths are the figure's own units. Exact values are compared as floats, to one part
-in a million.
+Figures are drawn to scale: lengths are the figure's own units. Exact values are compared as floats, to one
+part in a million.
 """
 
 from __future__ import annotations

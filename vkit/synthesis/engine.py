@@ -38,7 +38,8 @@ def synthesize(
         pairs: in pairs.jsonl. tests: held-out problems in test.jsonl, five records each.
         workers: processes that draw; 1 draws in this one. What is drawn does not depend on it.
         progress: a bar on stderr; None: where stderr is a terminal.
-        recipe: fields of `vkit.synthesis.candidates.Recipe`: seed, subjects, families, size, versions, preset.
+        recipe: fields of `vkit.synthesis.candidates.Recipe`: seed, subjects, families, size, versions,
+            preset.
 
     Raises:
         VkitError: the folder holds something else, the recipe is impossible, or the families have no further
@@ -60,7 +61,7 @@ def synthesize(
 
 @dataclass(frozen=True)
 class _Part:
-    """A file of the data set; records and folder: lines of each problem, and problems to a folder of images."""
+    """A file of the data set; records: of each problem; folder: problems to a folder of images."""
 
     name: str
     split: str

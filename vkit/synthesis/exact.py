@@ -4,8 +4,8 @@
     spell("b * h / 2", {"b": 6, "h": sqrt(75)})           # "6 × 5√3 / 2"
     show(evaluate("pi * r**2", {"r": 5}))                 # "25π"
 
-A value is an int, a Fraction, a sum of rationals times surds and powers of pi (sympy's, used only where one of
-those occurs), or a tuple of values (a point, an interval).
+A value is an int, a Fraction, a sum of rationals times surds and powers of pi (sympy's, used only where one
+of those occurs), or a tuple of values (a point, an interval).
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ def spell(expression: str, values: Mapping[str, Exact]) -> str:
 
 def names(expression: str) -> set[str]:
     """The named values that an expression refers to."""
-    called = {node.func.id for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Call)}
     found = {node.id for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Name)}
-    return found - called - {"pi"}
+    return found - {"pi", *_FUNCTIONS}
 
 
 def show(value: Exact) -> str:

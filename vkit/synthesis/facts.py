@@ -39,7 +39,7 @@ def length(
     first: str, second: str, value: Exact, unit: str = "", *, name: str, dimension: bool = False
 ) -> Fact:
     """The length of a segment; ``dimension``: marked off the segment, which other points cut."""
-    shown = _with_unit(value, unit)
+    shown = with_unit(value, unit)
     mark = marks.Dimension if dimension else marks.Length
     return Fact(
         f"{first}{second} = {shown}",
@@ -135,5 +135,6 @@ def tangent(at: str, other: str, center: str, *, circle: str = "circle") -> Fact
     )
 
 
-def _with_unit(value: Exact, unit: str) -> str:
+def with_unit(value: Exact, unit: str) -> str:
+    """A value and its unit, where there is one."""
     return f"{show(value)} {unit}" if unit else show(value)

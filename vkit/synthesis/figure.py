@@ -13,6 +13,7 @@ is measured of them is measured in space. A function's figure has axes and may s
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ class Figure:
         *,
         dashed: bool = False,
     ) -> None:
-        """A part of an ellipse with level axes (a circle of a solid seen aslant), in degrees of its circle."""
+        """A part of an ellipse with level axes (a solid's circle seen aslant), in degrees of its circle."""
         steps = max(8, round(abs(end - start) / 5))
         angles = (math.radians(start + (end - start) * i / steps) for i in range(steps + 1))
         points = tuple(
@@ -232,7 +233,7 @@ class Figure:
         """The area of a plane polygon, wherever it lies."""
         origin = self.real(points[0])
         total = [0.0, 0.0, 0.0]
-        for first, second in zip(points[1:], points[2:]):
+        for first, second in itertools.pairwise(points[1:]):
             u = [b - a for a, b in zip(origin, self.real(first))]
             v = [b - a for a, b in zip(origin, self.real(second))]
             u, v = [*u, 0.0][:3], [*v, 0.0][:3]

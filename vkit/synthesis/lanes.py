@@ -82,7 +82,7 @@ class Lane:
 def candidates_in_turn(
     split: str, lanes: list[Lane], problems: Iterable[int], draw: Draw, ahead: int
 ) -> Iterator[tuple[int, Candidate]]:
-    """A new candidate for each problem, and its number in its lane; lanes take turns by the problem's number."""
+    """A new candidate for each problem, and its number in its lane; lanes take turns."""
     queues = [_Ahead(split, lane, draw, ahead) for lane in lanes]
     try:
         for problem in problems:
@@ -129,7 +129,7 @@ class _Ahead:
 
 @contextmanager
 def drawing(recipe: Recipe, workers: int) -> Iterator[tuple[Draw, int]]:
-    """A function that draws a candidate, and how many to ask for ahead; ``workers`` 1 draws in this process."""
+    """A function that draws a candidate, and how many to ask for ahead; 1 worker draws in this process."""
     if workers == 1:
         yield (lambda *candidate: _drawn_here(recipe, *candidate)), 1
         return

@@ -2,7 +2,8 @@
 
     Length("A", "B", "5 cm"), Angle("A", "B", "C", "60°"), RightAngle("A", "B", "C")
 
-A fact of a problem names its marks; a version whose values stand in the picture draws them, the others do not.
+A fact of a problem names its marks; a version whose values stand in the picture draws them, the others do
+not.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Length:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A text beside a thin line with end strokes, drawn along a segment and off it: for a whole that is cut."""
+    """A text beside a thin line with end strokes, along a segment and off it: for a whole that is cut."""
 
     first: Where
     second: Where

@@ -1,14 +1,14 @@
 """Problems that a model of a million parameters can learn in minutes, drawn in 64 x 64 pixels.
 
     drawn = draw(random.Random(0), split="train")
-    drawn.versions["vision-only"].picture         # PNG: a triangle, 35 and 72 at its base, ? at its top
-    drawn.response                                # "35+72=107. 180-107=73. Answer: 73"
+    drawn.versions["vision-only"].picture         # PNG: a rectangle, 63 under it, 15 beside it, P=? inside
+    drawn.response                                # "63+15=78. 2*78=156. Answer: 156"
 
 Four families, all of two given numbers whose sum is needed first: the third angle of a triangle, the third of
 three angles on a line, the third of three parts of a right angle, the perimeter of a rectangle. Figures are
 schematic: the numbers are printed where they belong, but not drawn to scale. Print stands for what a real
 picture says, and reading it is what the miniature's encoder learns first (`practice`). Which numbers are kept
-for testing is fixed by the numbers alone, whatever the family, so that no sum is met before.
+for testing is fixed by the numbers alone, whatever the family, so that no addition is met before.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ CELLS = 8  # along each side of the grid of `practice`
 LOW, HIGH = 10, 99  # of a given number
 GLYPHS = "0123456789ab?P"  # label i + 1 of a cell; 0 where none of them has its centre
 SPLITS = ("train", "test")
+# What twins are drawn from. Text-lite is among them since a model this small does not generalise to a version
+# that it never met; without its picture it does not say which family it is of.
+TEXT_RICH = ("text-only", "text-dominant", "text-lite")
+VISION_RICH = ("vision-dominant", "vision-only")
 _TEST_SHARE = 8  # one of so many pairs of numbers is for testing
 _LINE = 120  # gray of lines; print is black
 
@@ -163,8 +167,8 @@ def _paint(
         labels = (labels[0], labels[1], f"P={labels[2]}")
     for label, (x, y) in zip(labels, centres):
         widths = [_font().getlength(glyph) for glyph in label]
-        left = min(max(round(x + rng.randint(-1, 1) - sum(widths) / 2), 0), int(SIDE - 1 - sum(widths)))
-        top = round(y) + rng.randint(-1, 1) - 9  # digits stand on pixels 4 to 13 of their line
+        left = min(max(round(x - sum(widths) / 2), 0), int(SIDE - 1 - sum(widths)))
+        top = round(y) - 9  # digits stand on pixels 4 to 13 of their line
         for shift in (0, 1):  # struck twice: bold
             canvas.text((left + shift, top), label, fill=0, font=_font())
         for index, glyph in enumerate(label):

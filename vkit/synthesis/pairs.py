@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 from vkit.errors import VkitError
 from vkit.records import Pair, Sample
 from vkit.synthesis.drawn import VERSIONS, Drawn
 
 PAIRED = ("text-only", "text-dominant", "vision-dominant", "vision-only")  # the paper's four
+_OF_BOTH = ("version", "subject", "family", "transforms", "problem")  # keys of meta
 
 
 def draw_pair(rng: random.Random) -> tuple[str, str]:
@@ -34,8 +36,18 @@ def check_pair(names: tuple[str, str]) -> None:
 
 
 def to_pair(id: str, drawn: Drawn, names: tuple[str, str], images: Mapping[str, str | None]) -> Pair:
-    """The pair of two versions of a problem; ``images``: the path of each version's picture."""
-    return Pair(id, *(to_sample(id, drawn, name, images[name]) for name in names), response=drawn.response)
+    """The pair of two versions of a problem; ``images``: the path of each version's picture.
+
+    The steps of the solution stand in the text-rich twin's meta only, and the response only once.
+    """
+    text_rich, vision_rich = (to_sample(id, drawn, name, images[name]) for name in names)
+    shared = {key: vision_rich.meta[key] for key in _OF_BOTH if key in vision_rich.meta}
+    return Pair(
+        id,
+        replace(text_rich, rationale=None),
+        replace(vision_rich, rationale=None, meta=shared),
+        drawn.response,
+    )
 
 
 def to_sample(id: str, drawn: Drawn, name: str, image: str | None) -> Sample:
@@ -46,5 +58,6 @@ def to_sample(id: str, drawn: Drawn, name: str, image: str | None) -> Sample:
         choices=drawn.choices,
         answer=drawn.answer,
         image=image,
+        rationale=drawn.response,
         meta={"version": name, "subject": drawn.subject, "family": drawn.family, **drawn.meta},
     )

@@ -12,8 +12,8 @@
     )
     problem.answer                          # 70
 
-What a problem says is checked when it is made: its answer is recomputed from the graph, its facts are measured
-in its figure. A family's error is a ValueError; numbers that make no good problem are `Rejected`.
+What a problem says is checked when it is made: its answer is recomputed from the graph, its facts are
+measured in its figure. A family's error is a ValueError; numbers that make no good problem are `Rejected`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from vkit.synthesis import marks
 from vkit.synthesis.exact import Exact, as_float, evaluate, names, pleasant, same, show, spell
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Figure, Rejected
@@ -188,10 +187,9 @@ class Problem:
     def _check_answer_is_not_printed(self) -> None:
         answer = show(self.answer)
         for mark in (*(mark for fact in self.facts for mark in fact.marks), *self.extra_marks):
-            if answer in numbers(getattr(mark, "text", "")) or (
-                " " in answer and answer in getattr(mark, "text", "")
-            ):
-                raise Rejected(f"{self.form}: the answer {answer} stands in the picture: {mark}")
+            text = getattr(mark, "text", "")
+            if answer in numbers(text) or (" " in answer and answer in text):
+                raise Rejected(f"{self.form}: the answer {answer} stands in the picture: {text!r}")
 
 
 def sentence(texts: list[str]) -> str:
@@ -223,14 +221,10 @@ def numbers(text: str) -> set[str]:
     >>> sorted(numbers("(3x + 10)°, 5√3 cm"))
     ['10', '3', '5√3']
     """
-    return set(re.findall(r"-?[0-9]*(?:π[²³]?)?(?:√[0-9]+)?(?:/[0-9]+)?", text)) - {"", "-"} | (
-        {text} if text.startswith("(") else set()
-    )
+    found = set(re.findall(r"-?[0-9]*(?:π[²³]?)?(?:√[0-9]+)?(?:/[0-9]+)?", text)) - {"", "-"}
+    return found | ({text} if text.startswith("(") and text.endswith(")") else set())
 
 
 def with_space(unit: str) -> str:
     """The unit as it follows a number: a space before letters, none before °."""
     return f" {unit}" if unit and unit != "°" else unit
-
-
-__all__ = ["MISTAKES", "TRANSFORMS", "Mistake", "Problem", "Step", "marks", "sentence"]

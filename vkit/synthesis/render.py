@@ -6,14 +6,17 @@ picture_png(picture)
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Sequence
 from io import BytesIO
 
 from PIL import Image, ImageDraw
 
-from vkit.synthesis.layout import Layout, Pixel, Stroke
+from vkit.synthesis.layout import Layout
 from vkit.synthesis.marks import Mark
+from vkit.synthesis.pixels import Pixel
+from vkit.synthesis.strokes import DOT, Stroke
 from vkit.synthesis.typeset import typeset_into, typeset_size
 
 FINE = 3  # drawn at so many times the size, then scaled down
@@ -34,7 +37,7 @@ def paint(layout: Layout, shown: Collection[Mark]) -> Image.Image:
     for stroke in (*layout.strokes, *(stroke for mark, stroke in layout.mark_strokes if mark in shown)):
         _draw(drawing, stroke)
     for x, y in layout.dots:
-        _dot(drawing, (x, y), 3.2 * layout.size / 336)
+        _dot(drawing, (x, y), DOT * layout.size / 336)
     picture = picture.resize((layout.size,) * 2, Image.Resampling.BOX).convert("RGB")
     for label in layout.labels:
         if label.mark is None or label.mark in shown:
@@ -48,9 +51,8 @@ def with_text_below(
 ) -> Image.Image:
     """The figure without its white margins above and below, a text and lettered choices under it."""
     margin = round(layout.size * 0.03)
-    boxes = list(layout.boxes())
-    top = max(0, math.floor(min(box[1] for box in boxes)) - margin)
-    bottom = min(layout.size, math.ceil(max(box[3] for box in boxes)) + margin)
+    first, last = layout.height()
+    top, bottom = max(0, math.floor(first) - margin), min(layout.size, math.ceil(last) + margin)
     font_size = max(8, round(layout.size * 0.047))
     width = layout.size - 2 * margin
     below = [(text, margin, bottom - top + margin)]
@@ -98,7 +100,7 @@ def _dot(drawing: ImageDraw.ImageDraw, place: Pixel, radius: float) -> None:
 def _dashes(points: list[Pixel], dash: float, gap: float) -> Iterator[list[Pixel]]:
     """The parts of a polyline that a dashed pen draws."""
     part, left, down = [points[0]], dash, True
-    for start, end in zip(points, points[1:]):
+    for start, end in itertools.pairwise(points):
         length, done = math.dist(start, end), 0.0
         while length - done > left:
             done += left

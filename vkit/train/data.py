@@ -29,7 +29,7 @@ from vkit.sources.llava import Conversation
 from vkit.sources.opening import PARSERS, has_unique_ids, holders, kind_of
 from vkit.train.recipes import AlignRecipe, SftRecipe
 
-COMPLETE_TEXT = ("text-only", "text-dominant")  # versions whose text says everything
+COMPLETE_TEXTS = ("text-only", "text-dominant")  # versions whose text says everything
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Order:
 
 def text_is_complete(sample: Sample) -> bool:
     """Whether the text alone says everything, so that the picture may be dropped."""
-    return sample.image is None or sample.meta.get("version") in COMPLETE_TEXT
+    return sample.image is None or sample.meta.get("version") in COMPLETE_TEXTS
 
 
 def without_picture(sample: Sample) -> Sample:

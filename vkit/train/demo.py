@@ -35,7 +35,7 @@ LOG_POINTS = 150  # of a curve
 def run_demo(
     out: Path,
     *,
-    pairs: int = 12_000,
+    pairs: int = 10_000,
     tests: int = 80,
     scale: float = 1.0,
     seed: int = 0,

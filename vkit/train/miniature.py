@@ -1,6 +1,6 @@
 """Math-PUMA in miniature: the whole method on drawn problems, with a model that two CPU cores train.
 
-    data = make_data(Path("demo/data"), pairs=12_000, tests=100)
+    data = make_data(Path("demo/data"), pairs=10_000, tests=100)
     start = warm_start(Path("demo"))                      # stage 0, in place of SigLIP's pretraining
     report = run_order((1, 2, 3), start, data, Path("demo/full"))
     report["evaluations"][3]["accuracy"]["vision-only"]

@@ -172,8 +172,8 @@ RECIPES: dict[str, dict[int, SftRecipe | AlignRecipe]] = {
         3: _STAGE_3,
     },
     "tiny": {
-        1: SftRecipe(batch_size=96, max_steps=800, train=("language_model",), twins="text", **_TINY),
-        2: AlignRecipe(batch_size=48, max_steps=450, strong="text-only", **_TINY),
+        1: SftRecipe(batch_size=96, max_steps=500, train=("language_model",), twins="text", **_TINY),
+        2: AlignRecipe(batch_size=48, max_steps=500, strong="text-only", **_TINY),
         3: SftRecipe(batch_size=48, max_steps=350, **_TINY),
     },
 }

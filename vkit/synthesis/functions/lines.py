@@ -7,7 +7,7 @@ import random
 from vkit.synthesis.exact import Exact, evaluate
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Figure
-from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, point, terms
+from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, one_of, point, terms
 from vkit.synthesis.problem import Mistake, Problem, Step
 from vkit.synthesis.registry import family
 
@@ -19,8 +19,7 @@ _SIGN = Mistake("(b - d) / (c - a)", "the sign of the slope is lost")
 @family("linear functions", "functions")
 def linear_functions(rng: random.Random) -> Problem:
     """Slope, intercepts, equation or a value of a line through two points, or the zero from an equation."""
-    forms = (_slope, _perpendicular, _intercept, _zero, _value, _coefficients, _zero_from_equation)
-    return rng.choice(forms)(rng)
+    return one_of(rng, _slope, _perpendicular, _intercept, _zero, _value, _coefficients, _zero_from_equation)
 
 
 def two_points(rng: random.Random, read: bool, reach: int = 9) -> tuple[Exact, ...]:
@@ -67,7 +66,10 @@ def _slope(rng: random.Random) -> Problem:
         mistakes=(
             _SIGN,
             _TURNED,
-            Mistake("(d + b) / (c + a)" if facts[0].values["a"] + facts[1].values["c"] else "d + b", "sums for differences"),
+            Mistake(
+                "(d + b) / (c + a)" if facts[0].values["a"] + facts[1].values["c"] else "d + b",
+                "sums for differences",
+            ),
             Mistake("d - b", "the rise alone"),
             Mistake("c - a", "the run alone"),
             Mistake("m + 1", "a square miscounted"),
@@ -121,7 +123,6 @@ def _intercept(rng: random.Random) -> Problem:
         ),
         sizes=False,
         transforms="stretch",
-        answer_in_picture=True,
     )
 
 
@@ -134,7 +135,10 @@ def _zero(rng: random.Random) -> Problem:
         facts=facts,
         question="Find the x-coordinate of the point where the line through A and B crosses the x-axis.",
         figure=figure,
-        steps=(_SLOPE, Step("z", "the zero", "a - b / m", "From A the line reaches height 0 after y / m to the left.")),
+        steps=(
+            _SLOPE,
+            Step("z", "the zero", "a - b / m", "From A the line reaches height 0 after y / m to the left."),
+        ),
         mistakes=(
             Mistake("b - m * a", "the y-intercept instead of the zero"),
             Mistake("a + b / m", "the sign of the step is lost"),
@@ -144,7 +148,6 @@ def _zero(rng: random.Random) -> Problem:
         ),
         sizes=False,
         transforms="stretch",
-        answer_in_picture=True,
     )
 
 
@@ -158,7 +161,15 @@ def _value(rng: random.Random) -> Problem:
         facts=facts,
         question=f"The line through A and B is the graph of f. Find f({t}).",
         figure=figure,
-        steps=(_SLOPE, Step("v", f"f({t})", f"b + m * ({t} - a)", f"From A to x = {t} the line rises by the slope per unit.")),
+        steps=(
+            _SLOPE,
+            Step(
+                "v",
+                f"f({t})",
+                f"b + m * ({t} - a)",
+                f"From A to x = {t} the line rises by the slope per unit.",
+            ),
+        ),
         mistakes=(
             Mistake(f"b - m * ({t} - a)", "the sign of the slope is lost"),
             Mistake(f"m * {t}", "the y-intercept is forgotten"),
@@ -194,10 +205,11 @@ def _coefficients(rng: random.Random) -> Problem:
 
 
 def _zero_from_equation(rng: random.Random) -> Problem:
-    m = rng.choice([evaluate(f"{rng.randint(1, 7)} / {rng.randint(1, 3)}", {})]) * rng.choice([1, -1])
-    n = rng.randint(1, 20) * rng.choice([1, -1])
+    m = rng.choice([evaluate(f"{rng.randint(1, 9)} / {rng.randint(1, 5)}", {})]) * rng.choice([1, -1])
+    n = rng.randint(1, 40) * rng.choice([1, -1])
     z = evaluate("-n / m", {"m": m, "n": n})
-    figure = frame([(z, 0), (0, n), (z / 3, -n / 3)], read=False, square=False)
+    beyond = z * -rng.uniform(0.1, 0.7), n * -rng.uniform(0.1, 0.7)
+    figure = frame([(z, 0), (0, n), beyond], read=False, square=False)
     need(0.15 < abs(m) < 8 and z != n)
     graph(figure, "f", lambda x: float(m) * x + n)
     dot(figure, "P", z, 0)

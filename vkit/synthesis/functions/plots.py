@@ -1,4 +1,4 @@
-"""What the families of functions draw with: a frame of axes, graphs cut off at it, points, equations beside curves.
+"""What the families of functions draw with: a frame of axes, graphs cut off at it, points, equations.
 
     figure = frame([(1, 2), (4, 8)], read=True)               # numbered axes and a grid around both points
     graph(figure, "f", lambda x: 2 * x)
@@ -11,6 +11,7 @@ and numbers, the coordinates or equations written beside points and curves.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,13 @@ from vkit.synthesis.exact import Exact, as_float, evaluate, names, show
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Axes, Figure, Line, Rejected, Where
 from vkit.synthesis.marks import Label
+from vkit.synthesis.problem import Problem
 
 MOST_STEPS = 12  # between the ends of an axis with numbers: more cannot be told apart
 FEWEST_STEPS = 6
+_ATTEMPTS = 200
+_DIGITS = 19.0  # that an axis has room for, each 0.6 of a letter's height wide
+_PLACES = 24  # across the frame, where an equation may stand beside a graph
 _SAMPLES = 240  # of a graph over the frame
 
 
@@ -74,6 +79,17 @@ def need(condition: bool, why: str = "the numbers make no good plot") -> None:
         raise Rejected(why)
 
 
+def one_of(rng: random.Random, *forms: Callable[[random.Random], Problem]) -> Problem:
+    """A problem of one of the forms, each as often as the others, however many numbers it rejects."""
+    form = rng.choice(forms)
+    for _ in range(_ATTEMPTS):
+        try:
+            return form(rng)
+        except Rejected:
+            continue
+    raise Rejected(f"{form.__name__} rejects its numbers {_ATTEMPTS} times in a row")
+
+
 def frame(
     points: Sequence[tuple[Exact, Exact]],
     *,
@@ -86,25 +102,32 @@ def frame(
 
     Args:
         read: with a grid and numbers, else bare axes.
-        step_x, step_y: between numbers; cells of the grid are drawn as squares.
-        square: of bare axes: x and y at the same scale.
+        step_x, step_y: between numbers.
+        square: x and y at the same scale; with a grid: its cells are squares.
 
     Raises:
         Rejected: the points lie too far apart to number the axes.
     """
     spans = []
-    for values, step in zip(zip(*((as_float(x), as_float(y)) for x, y in [*points, (0, 0)])), (step_x, step_y)):
+    for values, step in zip(
+        zip(*((as_float(x), as_float(y)) for x, y in [*points, (0, 0)])), (step_x, step_y)
+    ):
         low, high = min(values), max(values)
         if read:
             spans.append((math.floor(low / step + 1e-9) - 1, math.ceil(high / step - 1e-9) + 1))
         else:
-            margin = 0.14 * (high - low)
+            margin = 0.2 * (high - low)
             need(high > low, "all points lie on an axis")
             spans.append((low - margin, high + margin))
     if read:
-        steps = max(FEWEST_STEPS, *(high - low for low, high in spans))
-        need(steps <= MOST_STEPS, "the points lie too far apart for numbered axes")
-        (left, right), (bottom, top) = (_widened(span, steps, 1) for span in spans)
+        steps = [max(FEWEST_STEPS, high - low) for low, high in spans]
+        steps = [max(steps)] * 2 if square else steps
+        (left, right), (bottom, top) = (_widened(span, most, 1) for span, most in zip(spans, steps))
+        widest = max(len(show(round(end * step_x))) for end in (left, right))
+        need(
+            max(steps) <= MOST_STEPS and steps[0] * (0.6 * widest + 0.3) <= _DIGITS,
+            "the axes have no room for numbers",
+        )
         figure = Figure(free_scale=True)
         figure.axes = Axes(left * step_x, right * step_x, bottom * step_y, top * step_y, step_x, step_y)
         return figure
@@ -198,12 +221,12 @@ def point(
     )
 
 
-def dot(figure: Figure, name: str, x: Exact, y: Exact) -> None:
+def dot(figure: Figure, name: str, x: Exact, y: Exact) -> str:
     """A marked point with its letter, whose coordinates nothing says: one that is asked for."""
-    figure.point(name, as_float(x), as_float(y), dot=True)
+    return figure.point(name, as_float(x), as_float(y), dot=True)
 
 
-def named(figure: Figure, name: str) -> None:
+def named(figure: Figure, name: str) -> str:
     """The letter of a function beside its graph, where no equation stands there."""
     taken = [figure.places[other] for other in figure.dots]
     axes = figure.axes
@@ -219,7 +242,7 @@ def named(figure: Figure, name: str) -> None:
 
     best = max(along(figure, name), key=room)
     need(room(best) > 0.5, f"there is no room for the letter {name}")
-    figure.point(name, *best, letter=name)
+    return figure.point(name, *best, letter=name)
 
 
 def equation(figure: Figure, name: str, right: str, expression: str, values: dict[str, Exact]) -> Fact:
@@ -230,32 +253,39 @@ def equation(figure: Figure, name: str, right: str, expression: str, values: dic
         expression: the same for `evaluate`, in x and the named values; checked on the graph.
         values: its numbers by the names that the steps call them.
     """
-    places = list(along(figure, name))
     axes = figure.axes
-    assert axes is not None and places
-    texts = f"{name}(x) = {right}"
+    assert axes is not None
+    text = f"{name}(x) = {right}"
     exact = [round(axes.left + (axes.right - axes.left) * share) for share in (0.2, 0.4, 0.6, 0.8)]
     constants = {key: values[key] for key in values if key in names(expression)}
     return Fact(
-        texts,
-        (Label(places[0], texts, elsewhere=tuple(places[1:])),),
+        text,
+        (beside(figure, name, text),),
         tuple(IsOnGraph(name, x, evaluate(expression, {**constants, "x": x})) for x in exact),
         values,
     )
 
 
+def beside(figure: Figure, name: str, text: str) -> Label:
+    """A text anywhere beside a graph."""
+    first, *others = along(figure, name)
+    return Label(first, text, elsewhere=tuple(others))
+
+
 def along(figure: Figure, name: str) -> Iterator[tuple[float, float]]:
-    """Places on a function's graph within the frame, the outer ones first."""
+    """Places on a function's graph within the frame and clear of the other graphs."""
     axes, f = figure.axes, figure.functions[name]
     assert axes is not None
+    height = axes.top - axes.bottom
+    others = [figure.functions[other] for other in figure.functions if other != name]
     places = []
-    for i in range(1, 60):
-        x = axes.left + (axes.right - axes.left) * i / 60
-        if axes.bottom <= f(x) <= axes.top:
+    for i in range(1, _PLACES):
+        x = axes.left + (axes.right - axes.left) * i / _PLACES
+        if axes.bottom <= f(x) <= axes.top and all(abs(f(x) - g(x)) > 0.2 * height for g in others):
             places.append((x, f(x)))
-    need(len(places) > 6, f"hardly anything of {name} is in the frame")
-    order = sorted(range(len(places)), key=lambda i: (min(i, len(places) - 1 - i) % 4, abs(i - 0.82 * len(places))))
-    yield from (places[i] for i in order)
+    need(len(places) > 2, f"hardly anything of {name} is in the frame")
+    # A textbook writes an equation near the right end of its curve.
+    yield from sorted(places, key=lambda place: abs(places.index(place) - 0.82 * len(places)))
 
 
 def terms(*parts: tuple[Exact, str]) -> str:

@@ -1,13 +1,12 @@
-"""Lengths and areas in circles: chords, sectors, rings."""
+"""Chords of circles: length, distance from the center, products of parts."""
 
 from __future__ import annotations
 
 import math
 import random
 
-from vkit.synthesis.claims import AreEqual, IsOnLine
 from vkit.synthesis.exact import as_float, pleasant, sqrt
-from vkit.synthesis.facts import Fact, angle, length, perpendicular
+from vkit.synthesis.facts import length, perpendicular
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.circles import circle_of
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, letters, need, on_ray, pose
@@ -115,7 +114,8 @@ def _sagitta(rng: random.Random) -> Problem:
     figure.lines.pop()
     figure.point(c, 0, -radius)
     figure.segment(m, c)
-    figure.segment("O", m, dashed=True), figure.segment("O", a, dashed=True)
+    figure.segment("O", m, dashed=True)
+    figure.segment("O", a, dashed=True)
     need(radius - distance > 0.14 * radius)
     pose(figure, rng)
     return Problem(
@@ -175,7 +175,8 @@ def _product_of_parts(rng: random.Random) -> Problem:
     figure.point(p, 0, 0)
     figure.point("O", center_x, center_y, letter=False)
     figure.circle("O", radius)
-    figure.segment(a, p, b), figure.segment(c, p, d)
+    figure.segment(a, p, b)
+    figure.segment(c, p, d)
     pose(figure, rng)
     return Problem(
         form="crossing chords",
@@ -205,157 +206,4 @@ def _product_of_parts(rng: random.Random) -> Problem:
             Mistake("w + 2", "a slip in the arithmetic"),
         ),
         unit=unit,
-    )
-
-
-@family("sectors and rings", "plane")
-def sectors_and_rings(rng: random.Random) -> Problem:
-    """Arcs, sectors, segments and rings: multiples of pi."""
-    return rng.choice((_sector, _sector, _segment_of_circle, _ring))(rng)
-
-
-def _sector(rng: random.Random) -> Problem:
-    a, b = letters(rng, 2)
-    unit = rng.choice(UNITS)
-    radius = rng.randint(2, 40)
-    degrees = rng.choice((30, 36, 40, 45, 60, 72, 80, 90, 100, 108, 120, 135, 144, 150))
-    asked = rng.choice(("area", "arc", "perimeter"))
-    figure = Figure()
-    figure.point("O", 0, 0), figure.point(a, radius, 0), figure.point(b, *on_ray(degrees, radius))
-    figure.segment(a, "O", b)
-    figure.arc("O", radius, 0, degrees)
-    pose(figure, rng)
-    square = f"{unit}²" if unit else ""
-    part = "A sector is the part of the circle that its angle is of 360°."
-    arc = Step("l", f"the arc {a}{b}", "2 * pi * r * w / 360", part, unit)
-    steps = {
-        "area": (Step("t", "the area", "pi * r**2 * w / 360", part, square),),
-        "arc": (arc,),
-        "perimeter": (arc, Step("u", "the perimeter", "l + 2 * r", "Two radii belong to the border.", unit)),
-    }[asked]
-    mistakes = {
-        "area": (
-            "2 * pi * r * w / 360",
-            "pi * r**2 * w / 180",
-            "pi * r**2",
-            "pi * r * w / 360",
-            "pi * r**2 / w",
-        ),
-        "arc": ("pi * r**2 * w / 360", "pi * r * w / 360", "2 * pi * r", "pi * r * w / 90", "r * pi"),
-        "perimeter": (
-            "l",
-            "l + r",
-            "2 * pi * r + 2 * r",
-            "l / 2 + 2 * r",
-            "pi * r**2 * w / 360",
-            "2 * l + 2 * r",
-        ),
-    }[asked]
-    return Problem(
-        form=f"{asked} of a sector",
-        description=f"O{a} and O{b} are radii that bound a sector of a circle with center O.",
-        facts=(
-            angle(a, "O", b, degrees, name="w"),
-            Fact(
-                f"O{a} = {radius}{' ' + unit if unit else ''}",
-                length("O", a, radius, unit, name="r").marks,
-                (*length("O", a, radius, unit, name="r").claims, AreEqual(("O", a), ("O", b))),
-                {"r": radius},
-            ),
-        ),
-        question={
-            "area": f"Find the area of the sector {a}O{b} in terms of π.",
-            "arc": f"Find the length of the arc {a}{b} in terms of π.",
-            "perimeter": f"Find the perimeter of the sector {a}O{b} in terms of π.",
-        }[asked],
-        figure=figure,
-        steps=steps,
-        mistakes=tuple(Mistake(wrong, "another part of the circle") for wrong in mistakes),
-        unit=square if asked == "area" else unit,
-    )
-
-
-def _segment_of_circle(rng: random.Random) -> Problem:
-    a, b = letters(rng, 2)
-    unit = rng.choice(UNITS)
-    radius = rng.randint(2, 60)
-    degrees = rng.choice((60, 90, 120))
-    figure = Figure()
-    figure.point("O", 0, 0, dot=True)
-    start = rng.choice((30, 45, -60, 200))
-    figure.point(a, *on_ray(start, radius)), figure.point(b, *on_ray(start + degrees, radius))
-    figure.circle("O", radius)
-    figure.segment("O", a), figure.segment("O", b), figure.segment(a, b)
-    outline = figure.sector_outline("O", radius, start, start + degrees)[1:]
-    figure.shade(*outline)
-    square = f"{unit}²" if unit else ""
-    return Problem(
-        form=f"segment of {degrees}",
-        description=f"{a}{b} is a chord of the circle with center O. The region between the chord and its arc is shaded.",
-        facts=(
-            angle(a, "O", b, degrees, name="w"),
-            length("O", a, radius, unit, name="r"),
-        ),
-        question="Find the area of the shaded region.",
-        figure=figure,
-        steps=(
-            Step("s", f"the area of the sector {a}O{b}", "pi * r**2 * w / 360", "A sector is the part of the circle that its angle is of 360°.", square),
-            Step("d", f"the area of triangle {a}O{b}", "r**2 * sin(w) / 2", f"The area is half of O{a} × O{b} times the sine of their angle.", square),
-            Step("t", "the shaded area", "s - d", "The triangle is taken off the sector.", square),
-        ),
-        mistakes=(
-            Mistake("s", "the triangle is not taken off"),
-            Mistake("s - 2 * d", "the half of the triangle is forgotten"),
-            Mistake("s + d", "the triangle is added"),
-            Mistake("pi * r**2 - d", "the whole circle is taken for the sector"),
-            Mistake("s - d / 2", "a half too many"),
-        ),
-        unit=square,
-    )  # fmt: skip
-
-
-def _ring(rng: random.Random) -> Problem:
-    a, b = letters(rng, 2)
-    unit = rng.choice(UNITS)
-    inner, outer = rng.randint(2, 50), rng.randint(3, 70)
-    need(0.3 < inner / outer < 0.82)
-    figure = Figure()
-    figure.point("O", 0, 0, dot=True)
-    figure.point(a, inner, 0), figure.point(b, outer, 0)
-    figure.circle("O", outer, "outer"), figure.circle("O", inner, "inner")
-    figure.segment("O", a, b)
-    pose(figure, rng)
-    square = f"{unit}²" if unit else ""
-    return Problem(
-        form="ring",
-        description=f"Two circles have the center O. {a} lies on the smaller one, {b} on the larger one, and on O{b}.",
-        facts=(
-            length("O", a, inner, unit, name="r"),
-            Fact(
-                f"{a}{b} = {outer - inner}{' ' + unit if unit else ''}",
-                length(a, b, outer - inner, unit, name="w").marks,
-                (*length(a, b, outer - inner, unit, name="w").claims, IsOnLine(a, "O", b)),
-                {"w": outer - inner},
-            ),
-        ),
-        question="Find the area of the ring between the circles in terms of π.",
-        figure=figure,
-        steps=(
-            Step("s", f"O{b}", "r + w", "The larger radius is made of both parts.", unit),
-            Step(
-                "t",
-                "the area",
-                "pi * (s**2 - r**2)",
-                "The smaller circle is taken off the larger one.",
-                square,
-            ),
-        ),
-        mistakes=(
-            Mistake("pi * w**2", "the difference of the radii is squared"),
-            Mistake("pi * (s**2 + r**2)", "the areas are added"),
-            Mistake("2 * pi * (s - r)", "the circumferences"),
-            Mistake("pi * s**2", "the whole circle"),
-            Mistake("pi * (s**2 - r**2) / 2", "a half too many"),
-        ),
-        unit=square,
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 from vkit.synthesis.claims import AreEqual, AreEqualAngles, IsLength
-from vkit.synthesis.exact import as_float, evaluate
-from vkit.synthesis.facts import Fact, angle, length
+from vkit.synthesis.exact import as_float, evaluate, sqrt
+from vkit.synthesis.facts import Fact, angle, length, with_unit
 from vkit.synthesis.figure import Figure
-from vkit.synthesis.marks import Ticks
+from vkit.synthesis.marks import Length, Mark, RightAngle, Ticks
 from vkit.synthesis.plane.drawing import UNITS, letters, need, on_ray, pose
 from vkit.synthesis.problem import Mistake, Problem, Step
 from vkit.synthesis.registry import family
@@ -101,7 +101,9 @@ def _polygon(rng: random.Random, names: list[str], inner: list[int]) -> Figure:
 @family("regular polygons", "plane")
 def regular_polygons(rng: random.Random) -> Problem:
     """Perimeter, area and side of regular polygons around a center."""
-    return rng.choice((_regular_area, _regular_area, _regular_perimeter, _regular_angle))(rng)
+    return rng.choice(
+        (_regular_area, _regular_area, _regular_area, _regular_apothem, _regular_apothem, _regular_angle)
+    )(rng)
 
 
 def _regular(names: list[str], radius: float) -> Figure:
@@ -115,19 +117,27 @@ def _regular(names: list[str], radius: float) -> Figure:
     return figure
 
 
-def _is_regular(names: list[str]) -> Fact:
+def _is_regular(names: list[str]) -> tuple[Fact, Fact]:
+    """The shape, by strokes (and squares) where they say all of it; its center, which only words can say."""
     count = len(names)
     sides = [(names[i], names[(i + 1) % count]) for i in range(count)]
     corners = [(names[i - 1], names[i], names[(i + 1) % count]) for i in range(count)]
-    return Fact(
-        f"{''.join(names)} is {_NAMES[count]} with center O",
-        tuple(Ticks(*side) for side in sides),
+    shown: tuple[Mark, ...] = tuple(Ticks(*side) for side in sides)
+    if count == 4:
+        shown += tuple(RightAngle(*corner) for corner in corners)
+    elif count > 4:
+        shown = ()  # equal sides alone would not make it regular
+    shape = Fact(
+        f"{''.join(names)} is {_NAMES[count]}",
+        shown,
         (
             *(AreEqual(sides[0], side) for side in sides[1:]),
             *(AreEqualAngles(corners[0], other) for other in corners[1:]),
-            *(AreEqual(("O", names[0]), ("O", name)) for name in names[1:]),
         ),
     )
+    whole = "".join(names) if shown else "it"
+    center = tuple(AreEqual(("O", names[0]), ("O", name)) for name in names[1:])
+    return shape, Fact(f"O is the center of {whole}", claims=center)
 
 
 def _described(names: list[str]) -> str:
@@ -149,9 +159,8 @@ def _regular_area(rng: random.Random) -> Problem:
     names = letters(rng, count)
     unit = rng.choice(UNITS)
     square = f"{unit}²" if unit else ""
-    radius = rng.randint(2, 60)
-    in_figure = as_float(radius)
-    figure = _regular(names, in_figure)
+    radius = rng.randint(2, 90) * rng.choice((1, 1, sqrt(2) if count == 4 else sqrt(3)))
+    figure = _regular(names, as_float(radius))
     a, b = names[0], names[1]
     figure.segment("O", a, dashed=True)
     pose(figure, rng)
@@ -175,7 +184,7 @@ def _regular_area(rng: random.Random) -> Problem:
     return Problem(
         form=f"{'area' if of_area else 'perimeter'} of {count} corners from radius",
         description=_described(names),
-        facts=(_is_regular(names), length("O", a, radius, unit, name="r")),
+        facts=(*_is_regular(names), length("O", a, radius, unit, name="r")),
         question=f"Find the {'area' if of_area else 'perimeter'} of the polygon {''.join(names)}.",
         figure=figure,
         steps=(Step("s", f"{a}{b}", side, reason, unit), last),
@@ -192,14 +201,14 @@ def _regular_area(rng: random.Random) -> Problem:
     )
 
 
-def _regular_perimeter(rng: random.Random) -> Problem:
-    """An isolated triangle of the polygon: apothem and side give the area, for any number of sides."""
+def _regular_apothem(rng: random.Random) -> Problem:
+    """The area from side and apothem."""
     count = rng.choice((3, 4, 6))
     names = letters(rng, count + 1)
     *names, m = names
     unit = rng.choice(UNITS)
     square = f"{unit}²" if unit else ""
-    side = rng.randint(2, 60)
+    side = rng.randint(2, 90)
     radius_of, apothem_of, _ = _OF_SIDE[count]
     figure = _regular(names, side * as_float(evaluate(radius_of, {})))
     a, b = names[0], names[1]
@@ -208,19 +217,21 @@ def _regular_perimeter(rng: random.Random) -> Problem:
     figure.segment("O", m, dashed=True)
     pose(figure, rng)
     apothem = evaluate(f"s * ({apothem_of})", {"s": side})
+    shown, parts = with_unit(side, unit), f"The center cuts it into {count} such triangles."
     return Problem(
         form=f"area of {count} corners from side",
         description=f"{_described(names)} The point {m} is the midpoint of {a}{b}.",
         facts=(
-            _is_regular(names),
-            Fact(f"{a}{b} = {side}{' ' + unit if unit else ''}", length(*names[2:4] if count > 3 else (b, names[2]), side, unit, name="s").marks, (IsLength(a, b, side),), {"s": side}),
+            *_is_regular(names),
+            # Written at another side, which is equal: at this one the apothem ends.
+            Fact(f"{a}{b} = {shown}", (Length(b, names[2], shown),), (IsLength(a, b, side),), {"s": side}),
             length("O", m, apothem, unit, name="d"),
         ),
         question=f"Find the area of the polygon {''.join(names)}.",
         figure=figure,
         steps=(
             Step("p", f"the area of triangle {a}{b}O", "s * d / 2", f"O{m} is its height.", square),
-            Step("t", "the area of the polygon", f"{count} * p", f"The center cuts it into {count} such triangles.", square),
+            Step("t", "the area of the polygon", f"{count} * p", parts, square),
         ),
         mistakes=(
             Mistake(f"{count} * s * d", "the half of each triangle is forgotten"),
@@ -231,7 +242,7 @@ def _regular_perimeter(rng: random.Random) -> Problem:
             Mistake("s**2", "the square of the side"),
         ),
         unit=square,
-    )  # fmt: skip
+    )
 
 
 def _regular_angle(rng: random.Random) -> Problem:
@@ -244,15 +255,17 @@ def _regular_angle(rng: random.Random) -> Problem:
     figure.segment(a, b)
     pose(figure, rng)
     between = steps_on - 1
+    arcs = f"The circle around the polygon is cut into {count} equal arcs."
+    over = f"It is an inscribed angle over {between} of these arcs."
     return Problem(
         form=f"angle of side and diagonal, {count} corners, {steps_on} on",
         description=f"{_described(names)} The diagonal {a}{b} is drawn.",
-        facts=(_is_regular(names),),
+        facts=_is_regular(names),
         question=f"Find ∠{c}{a}{b}.",
         figure=figure,
         steps=(
-            Step("w", "the central angle of a side", f"360 / {count}", f"The circle around the polygon is cut into {count} equal arcs.", "°"),
-            Step("x", f"∠{c}{a}{b}", f"{between} * w / 2" if between > 1 else "w / 2", f"It is an inscribed angle over {between} of these arcs.", "°"),
+            Step("w", "the central angle of a side", f"360 / {count}", arcs, "°"),
+            Step("x", f"∠{c}{a}{b}", f"{between} * w / 2" if between > 1 else "w / 2", over, "°"),
         ),
         mistakes=(
             Mistake(f"{between} * w", "the central angle"),
@@ -263,4 +276,4 @@ def _regular_angle(rng: random.Random) -> Problem:
             Mistake("90 - w / 2", "half of an interior angle"),
         ),
         unit="°",
-    )  # fmt: skip
+    )

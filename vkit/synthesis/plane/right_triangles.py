@@ -1,20 +1,20 @@
-"""Right triangles: Pythagoras, the two special triangles, ratios of sides."""
+"""Right triangles by the theorem of Pythagoras."""
 
 from __future__ import annotations
 
 import random
 
-from vkit.synthesis.exact import as_float, pleasant, show, sqrt
-from vkit.synthesis.facts import Fact, angle, length, perpendicular, right_angle
+from vkit.synthesis.exact import as_float, pleasant, sqrt
+from vkit.synthesis.facts import length, perpendicular, right_angle
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, foot, letters, need, pose
 from vkit.synthesis.problem import Mistake, Problem, Step
 from vkit.synthesis.registry import family
 
-_PYTHAGORAS = "By the Pythagorean theorem."
+PYTHAGORAS = "By the Pythagorean theorem."
 
 
-def _right(rng: random.Random, names: list[str], a: float, b: float) -> Figure:
+def right_triangle(rng: random.Random, names: list[str], a: float, b: float) -> Figure:
     """Triangle ABC with the right angle at C, BC = a and CA = b."""
     figure = Figure()
     figure.point(names[2], 0, 0), figure.point(names[1], float(a), 0), figure.point(names[0], 0, float(b))
@@ -44,7 +44,7 @@ def _hypotenuse(rng: random.Random) -> Problem:
     unit = rng.choice(UNITS)
     x, y = _legs(rng)
     need(pleasant(sqrt(x * x + y * y)))
-    figure = _right(rng, [a, b, c], x, y)
+    figure = right_triangle(rng, [a, b, c], x, y)
     pose(figure, rng)
     return Problem(
         form="hypotenuse",
@@ -52,7 +52,7 @@ def _hypotenuse(rng: random.Random) -> Problem:
         facts=(right_angle(a, c, b), length(b, c, x, unit, name="a"), length(a, c, y, unit, name="b")),
         question=f"Find {a}{b}.",
         figure=figure,
-        steps=(Step("c", f"{a}{b}", "sqrt(a**2 + b**2)", _PYTHAGORAS, unit),),
+        steps=(Step("c", f"{a}{b}", "sqrt(a**2 + b**2)", PYTHAGORAS, unit),),
         mistakes=(
             Mistake("a + b", "the sides are added, not their squares"),
             Mistake("sqrt(abs(a**2 - b**2))", "the squares are subtracted"),
@@ -74,7 +74,7 @@ def _leg(rng: random.Random) -> Problem:
         z = rng.randint(x + 1, 3 * x)
     other = sqrt(z * z - x * x)
     need(pleasant(other))
-    figure = _right(rng, [a, b, c], x, as_float(other))
+    figure = right_triangle(rng, [a, b, c], x, as_float(other))
     pose(figure, rng)
     return Problem(
         form="leg",
@@ -82,7 +82,7 @@ def _leg(rng: random.Random) -> Problem:
         facts=(right_angle(a, c, b), length(b, c, x, unit, name="a"), length(a, b, z, unit, name="c")),
         question=f"Find {a}{c}.",
         figure=figure,
-        steps=(Step("b", f"{a}{c}", "sqrt(c**2 - a**2)", _PYTHAGORAS, unit),),
+        steps=(Step("b", f"{a}{c}", "sqrt(c**2 - a**2)", PYTHAGORAS, unit),),
         mistakes=(
             Mistake("sqrt(c**2 + a**2)", "the squares are added"),
             Mistake("c - a", "the sides are subtracted, not their squares"),
@@ -101,7 +101,7 @@ def _leg_area(rng: random.Random) -> Problem:
     if rng.random() < 0.5:
         x, y = y, x
     x, y, z = (v * k for k in [rng.randint(1, 8)] for v in (x, y, z))
-    figure = _right(rng, [a, b, c], x, y)
+    figure = right_triangle(rng, [a, b, c], x, y)
     pose(figure, rng)
     of_area = rng.random() < 0.5
     square = f"{unit}²" if unit else ""
@@ -128,7 +128,7 @@ def _leg_area(rng: random.Random) -> Problem:
         facts=(right_angle(a, c, b), length(b, c, x, unit, name="a"), length(a, b, z, unit, name="c")),
         question=f"Find the {'area' if of_area else 'perimeter'} of triangle {a}{b}{c}.",
         figure=figure,
-        steps=(Step("b", f"{a}{c}", "sqrt(c**2 - a**2)", _PYTHAGORAS, unit), last),
+        steps=(Step("b", f"{a}{c}", "sqrt(c**2 - a**2)", PYTHAGORAS, unit), last),
         mistakes=(
             Mistake("a * c / 2", "the hypotenuse is taken for a leg"),
             Mistake("a * b", "the half is forgotten"),
@@ -155,7 +155,7 @@ def _altitude(rng: random.Random) -> Problem:
     x, y = x * factor, y * factor
     if rng.random() < 0.5:
         x, y = y, x
-    figure = _right(rng, [a, b, c], x, y)
+    figure = right_triangle(rng, [a, b, c], x, y)
     figure.point(d, *foot(figure, c, a, b))
     figure.segment(c, d)
     pose(figure, rng)
@@ -171,7 +171,7 @@ def _altitude(rng: random.Random) -> Problem:
         question=f"Find {c}{d}.",
         figure=figure,
         steps=(
-            Step("c", f"{a}{b}", "sqrt(a**2 + b**2)", _PYTHAGORAS, unit),
+            Step("c", f"{a}{b}", "sqrt(a**2 + b**2)", PYTHAGORAS, unit),
             Step(
                 "h",
                 f"{c}{d}",
@@ -187,176 +187,6 @@ def _altitude(rng: random.Random) -> Problem:
             Mistake("a * a / c", "a part of the hypotenuse"),
             Mistake("b * b / c", "a part of the hypotenuse"),
             Mistake("c", "the hypotenuse"),
-        ),
-        unit=unit,
-    )
-
-
-@family("special right triangles", "plane")
-def special(rng: random.Random) -> Problem:
-    """Right triangles with 45°, 30° and 60°: sides are surds."""
-    a, b, c = letters(rng, 3)
-    unit = rng.choice(UNITS)
-    degrees = rng.choice((30, 45, 60))
-    # Side BC lies opposite A, which has the given angle; AB is the hypotenuse.
-    ratios = {30: ("1", "sqrt(3)", "2"), 45: ("1", "1", "sqrt(2)"), 60: ("sqrt(3)", "1", "2")}[degrees]
-    given, asked = rng.sample(range(3), 2)
-    value = rng.randint(2, 60) * rng.choice((1, 1, sqrt(2) if degrees == 45 else sqrt(3)))
-    scale = as_float(value) / _number(ratios[given])
-    need(ratios[given] != ratios[asked])
-    figure = _right(rng, [a, b, c], scale * _number(ratios[0]), scale * _number(ratios[1]))
-    pose(figure, rng)
-    sides = ((b, c), (a, c), (a, b))
-    asked_name = "".join(sides[asked])
-    rule = {30: "1 : √3 : 2", 45: "1 : 1 : √2", 60: "1 : √3 : 2"}[degrees]
-    expression = _ratio(ratios[asked], ratios[given])
-    others = [
-        f"g * {ratio}" for ratio in ("sqrt(3)", "sqrt(2)", "2", "sqrt(3) / 2", "sqrt(2) / 2", "sqrt(3) / 3")
-    ]
-    rng.shuffle(others)
-    return Problem(
-        form=f"{degrees}°: {'abc'[asked]} from {'abc'[given]}",
-        description=f"{a}, {b} and {c} are the corners of a triangle.",
-        facts=(
-            right_angle(a, c, b),
-            _known_angle(b, a, c, degrees),
-            length(*sides[given], value, unit, name="g"),
-        ),
-        question=f"Find {asked_name}.",
-        figure=figure,
-        steps=(
-            Step(
-                "r",
-                asked_name,
-                expression,
-                f"The sides of a triangle with {degrees}°, {90 - degrees}° and 90° are as {rule}.",
-                unit,
-            ),
-        ),
-        mistakes=tuple(Mistake(wrong, "the sides are put in another ratio") for wrong in others),
-        unit=unit,
-    )
-
-
-def _known_angle(b: str, a: str, c: str, degrees: int) -> Fact:
-    """An angle that the rule names and no expression uses."""
-    fact = angle(b, a, c, degrees, name="w", label=f"∠{a}")
-    return Fact(fact.text, fact.marks, fact.claims)
-
-
-def _ratio(asked: str, given: str) -> str:
-    """The given side times the ratio of two sides, shortened by hand for the reader."""
-    table = {
-        ("sqrt(3)", "1"): "g * sqrt(3)",
-        ("sqrt(2)", "1"): "g * sqrt(2)",
-        ("2", "1"): "2 * g",
-        ("1", "2"): "g / 2",
-        ("1", "sqrt(3)"): "g / sqrt(3)",
-        ("1", "sqrt(2)"): "g / sqrt(2)",
-        ("2", "sqrt(3)"): "2 * g / sqrt(3)",
-        ("sqrt(3)", "2"): "g * sqrt(3) / 2",
-    }
-    return table[asked, given]
-
-
-def _number(ratio: str) -> float:
-    return {"1": 1.0, "2": 2.0, "sqrt(2)": 2**0.5, "sqrt(3)": 3**0.5}[ratio]
-
-
-@family("ratios of sides", "plane")
-def ratios(rng: random.Random) -> Problem:
-    """Sine, cosine and tangent in right triangles with whole sides."""
-    return rng.choice((_find_ratio, _use_ratio))(rng)
-
-
-_RATIOS = {"sin": ("a", "c"), "cos": ("b", "c"), "tan": ("a", "b")}
-
-
-def _find_ratio(rng: random.Random) -> Problem:
-    a, b, c = letters(rng, 3)
-    unit = rng.choice(UNITS)
-    x, y, z = rng.choice(TRIPLES[:6])
-    x, y, z = (v * k for k in [rng.randint(1, 12)] for v in (x, y, z))
-    if rng.random() < 0.5:
-        x, y = y, x
-    figure = _right(rng, [a, b, c], x, y)
-    pose(figure, rng)
-    sides = {"a": (b, c, x), "b": (a, c, y), "c": (a, b, z)}
-    name = rng.choice(sorted(_RATIOS))
-    top, bottom = _RATIOS[name]
-    given = rng.sample("abc", 2)
-    missing = ({"a", "b", "c"} - set(given)).pop()
-    need(missing in (top, bottom))
-    how = {"a": "sqrt(c**2 - b**2)", "b": "sqrt(c**2 - a**2)", "c": "sqrt(a**2 + b**2)"}[missing]
-    words = {
-        "sin": "opposite side / hypotenuse",
-        "cos": "adjacent side / hypotenuse",
-        "tan": "opposite side / adjacent side",
-    }
-    return Problem(
-        form=f"find {name}",
-        description=f"{a}, {b} and {c} are the corners of a triangle.",
-        facts=(
-            right_angle(a, c, b),
-            *(length(*sides[side][:2], sides[side][2], unit, name=side) for side in sorted(given)),
-        ),
-        question=f"Find {name} {a}.",
-        figure=figure,
-        steps=(
-            Step(missing, "".join(sides[missing][:2]), how, _PYTHAGORAS, unit),
-            Step("r", f"{name} {a}", f"{top} / {bottom}", f"{name} = {words[name]}."),
-        ),
-        mistakes=tuple(
-            Mistake(wrong, "other sides are divided")
-            for wrong in ("a / c", "b / c", "a / b", "b / a", "c / b", "c / a")
-        ),
-    )
-
-
-def _use_ratio(rng: random.Random) -> Problem:
-    a, b, c = letters(rng, 3)
-    unit = rng.choice(UNITS)
-    x, y, z = triple = rng.choice(TRIPLES[:7])
-    factor = rng.randint(2, 25)
-    if rng.random() < 0.5:
-        x, y = y, x
-        triple = (x, y, z)
-    figure = _right(rng, [a, b, c], x * factor, y * factor)
-    pose(figure, rng)
-    name, top, bottom = rng.choice((("sin", 0, 2), ("cos", 1, 2), ("tan", 0, 1)))
-    sides = ((b, c), (a, c), (a, b))
-    ratio = f"{triple[top]}/{triple[bottom]}"
-    asked, given = (top, bottom) if rng.random() < 0.5 else (bottom, top)
-    expression = "g * n / d" if asked == top else "g * d / n"
-    wrong = "g * d / n" if asked == top else "g * n / d"
-    value = triple[given] * factor
-    asked_name = "".join(sides[asked])
-    return Problem(
-        form=f"use {name}: {'abc'[asked]} from {'abc'[given]}",
-        description=f"{a}, {b} and {c} are the corners of a triangle.",
-        facts=(
-            right_angle(a, c, b),
-            Fact(f"{name} {a} = {ratio}", values={"n": triple[top], "d": triple[bottom]}),
-            length(*sides[given], value, unit, name="g"),
-        ),
-        question=f"Find {asked_name}.",
-        figure=figure,
-        steps=(
-            Step(
-                "r",
-                asked_name,
-                expression,
-                f"{name} {a} = {''.join(sides[top])} / {''.join(sides[bottom])} = {ratio}.",
-                unit,
-            ),
-        ),
-        mistakes=(
-            Mistake(wrong, "the ratio is turned around"),
-            Mistake(f"g * {triple[3 - top - bottom]} / {triple[bottom]}", "another ratio of the triangle"),
-            Mistake(f"g * {triple[3 - top - bottom]} / {triple[top]}", "another ratio of the triangle"),
-            Mistake("g * n", "the denominator is forgotten"),
-            Mistake("g + d - n", "differences are taken for ratios"),
-            Mistake(f"{show(value)} * 2", "the side is doubled"),
         ),
         unit=unit,
     )

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from vkit.synthesis.claims import AreParallel
 from vkit.synthesis.exact import tidy
-from vkit.synthesis.facts import Fact, length, parallel
+from vkit.synthesis.facts import Fact, length, parallel, with_unit
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.drawing import UNITS, corner, letters, need, pose
 from vkit.synthesis.problem import Mistake, Problem, Step
@@ -54,7 +54,7 @@ def _parallel_parts(rng: random.Random) -> Problem:
     unit = rng.choice(UNITS)
     share = _share(rng)
     figure, (left, right, _) = _cut(rng, names, share)
-    ad, db, ae, ec = (tidy(v) for v in (share * left, (1 - share) * left, share * right, (1 - share) * right))
+    ad, db, ae = (tidy(v) for v in (share * left, (1 - share) * left, share * right))
     need(all(isinstance(v, int) for v in (ad, db, ae)))
     return Problem(
         form="parts of the sides",
@@ -72,7 +72,7 @@ def _parallel_parts(rng: random.Random) -> Problem:
                 "s",
                 f"{e}{c}",
                 "r * q / p",
-                f"As {d}{e} ∥ {b}{c}, the sides are cut in the same ratio: {a}{d} / {d}{b} = {a}{e} / {e}{c}.",
+                f"As {d}{e} ∥ {b}{c}, the sides are cut in one ratio: {a}{d} / {d}{b} = {a}{e} / {e}{c}.",
                 unit,
             ),
         ),
@@ -143,7 +143,6 @@ def _bow_tie(rng: random.Random) -> Problem:
     # AB and CD are parallel; AD and BC cross at E.
     ab, cd, be = rng.randint(4, 40), rng.randint(4, 40), rng.randint(3, 40)
     need(0.4 * ab <= cd <= 2.5 * ab and cd != ab and 0.35 * ab < be < 1.6 * ab)
-    ec = tidy(Fraction(be * cd, ab))
     ae = ab * rng.uniform(0.6, 1.0)
     need(abs(ae - be) < 0.85 * ab and ae + be > 1.15 * ab)
     x, y = corner(be, ae, ab)
@@ -151,8 +150,10 @@ def _bow_tie(rng: random.Random) -> Problem:
     figure.point(a, 0, 0), figure.point(b, ab, 0), figure.point(e, x, y)
     ratio = cd / ab
     figure.point(d, x + x * ratio, y + y * ratio), figure.point(c, x + (x - ab) * ratio, y + y * ratio)
-    figure.segment(a, b), figure.segment(c, d)
-    figure.segment(a, e, d), figure.segment(b, e, c)
+    figure.segment(a, b)
+    figure.segment(c, d)
+    figure.segment(a, e, d)
+    figure.segment(b, e, c)
     pose(figure, rng)
     return Problem(
         form="crossing lines",
@@ -191,12 +192,9 @@ def _areas(rng: random.Random) -> Problem:
     square = f"{unit}²" if unit else ""
     share = _share(rng)
     figure, (left, _, _) = _cut(rng, names, share)
-    ad, db = tidy(share * left), tidy((1 - share) * left)
-    need(isinstance(ad, int))
+    need(isinstance(tidy(share * left), int))
     small = rng.randint(2, 40) * share.numerator**2
-    given = Fact(
-        f"the area of triangle {a}{d}{e} is {small}{' ' + square if unit else ''}", values={"s": small}
-    )
+    given = Fact(f"the area of triangle {a}{d}{e} is {with_unit(small, square)}", values={"s": small})
     # The figure keeps the ratio; its own area is not the stated one, which only scales it.
     parallels = parallel((d, e), (b, c))
     whole = rng.random() < 0.5
@@ -214,7 +212,7 @@ def _areas(rng: random.Random) -> Problem:
         )
     )
     ratio = Fact(
-        f"{a}{d} : {d}{b} = {share.numerator} : {(1 - share).numerator * share.denominator // (1 - share).denominator}",
+        f"{a}{d} : {d}{b} = {share.numerator} : {share.denominator - share.numerator}",
         (),
         (AreParallel((d, e), (b, c)),),
         {"p": share.numerator, "q": share.denominator - share.numerator},

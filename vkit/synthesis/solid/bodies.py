@@ -4,8 +4,8 @@
     can.volume(), can.side()                       # 300π and 120π as floats, integrated
     can.ray((0, 0, 6), (1, 0, 0))                  # (-5.0, 5.0): where a line through a point is inside
 
-A line of sight is inside a convex body for one interval; what lies before that interval ends is hidden. Volumes
-and areas are integrated over the body's own shape, so that they do not repeat the formulas of the problems.
+A line of sight is inside a convex body for one interval; what lies before that interval ends is hidden.
+Volumes and areas are integrated over the body's own shape: they do not repeat the formulas of the problems.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 Vector = tuple[float, float, float]
 Interval = tuple[float, float]
@@ -76,7 +77,7 @@ class Polyhedron:
 
 @dataclass(frozen=True)
 class Round:
-    """A cylinder, cone or frustum that stands upright: its radius changes evenly from one height to the other."""
+    """An upright cylinder, cone or frustum: its radius changes evenly from one height to the other."""
 
     low: float
     low_radius: float
@@ -165,32 +166,32 @@ def integral(f: Callable[[float], float], start: float, end: float) -> float:
     return (f(start) + inner + f(end)) * step / 3
 
 
-def box(
-    length: float, width: float, height: float, corner: Vector = (0.0, 0.0, 0.0)
-) -> Polyhedron:
+def box(length: float, width: float, height: float, corner: Vector = (0.0, 0.0, 0.0)) -> Polyhedron:
     """A box along the axes. Corners 0 to 3 go around the bottom from the front left, 4 to 7 stand on them."""
     return prism(((0, 0), (length, 0), (length, width), (0, width)), height, corner)
 
 
-def prism(
-    base: Sequence[tuple[float, float]], height: float, corner: Vector = (0.0, 0.0, 0.0)
-) -> Polyhedron:
+def prism(base: Sequence[tuple[float, float]], height: float, corner: Vector = (0.0, 0.0, 0.0)) -> Polyhedron:
     """An upright prism on a convex polygon; the top's corners follow the bottom's."""
     count, (x, y, z) = len(base), corner
     corners = [(x + u, y + v, z + w) for w in (0.0, float(height)) for u, v in base]
     sides = [(i, (i + 1) % count, (i + 1) % count + count, i + count) for i in range(count)]
-    return Polyhedron(
-        tuple(corners), (tuple(range(count)), tuple(range(count, 2 * count)), *sides)
-    )
+    return Polyhedron(tuple(corners), (tuple(range(count)), tuple(range(count, 2 * count)), *sides))
+
+
+def lying_prism(profile: Sequence[tuple[float, float]], depth: float) -> Polyhedron:
+    """A prism whose convex end (x, z) stands in front; the corners of the back end follow the front's."""
+    count = len(profile)
+    corners = [(float(x), y, float(z)) for y in (0.0, float(depth)) for x, z in profile]
+    sides = [(i, (i + 1) % count, (i + 1) % count + count, i + count) for i in range(count)]
+    return Polyhedron(tuple(corners), (tuple(range(count)), tuple(range(count, 2 * count)), *sides))
 
 
 def pyramid(base: Sequence[tuple[float, float]], apex: Vector, z: float = 0.0) -> Polyhedron:
     """A pyramid on a convex polygon at a height; its apex is the last corner."""
     count = len(base)
     corners = (*((float(x), float(y), float(z)) for x, y in base), apex)
-    return Polyhedron(
-        corners, (tuple(range(count)), *((i, (i + 1) % count, count) for i in range(count)))
-    )
+    return Polyhedron(corners, (tuple(range(count)), *((i, (i + 1) % count, count) for i in range(count))))
 
 
 def dot(first: Sequence[float], second: Sequence[float]) -> float:
@@ -222,7 +223,7 @@ def _mean(places: Sequence[Vector]) -> Vector:
 def _cross_sum(places: Sequence[Vector]) -> Vector:
     """Twice the area of a plane polygon, as a vector along its normal."""
     total = [0.0, 0.0, 0.0]
-    for first, second in zip(places[1:], places[2:]):
+    for first, second in pairwise(places[1:]):
         u, v = subtract(first, places[0]), subtract(second, places[0])
         total[0] += u[1] * v[2] - u[2] * v[1]
         total[1] += u[2] * v[0] - u[0] * v[2]

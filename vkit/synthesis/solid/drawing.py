@@ -2,7 +2,8 @@
 
     figure = Solid.seen(upright(rng))
     figure.add(Round(0, 5, 12, 5))
-    figure.point("O", 0, 0, 0), figure.point("A", 5, 0, 0)
+    figure.point("O", 0, 0, 0)
+    figure.point("A", 5, 0, 0)
     figure.line("O", "A")                # dashed: it lies on the bottom
     figure.draw()
 
@@ -16,12 +17,16 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from vkit.synthesis.figure import Figure, Rejected
+from vkit.synthesis.figure import Figure, Rejected, Where
 from vkit.synthesis.solid.bodies import Ball, Body, Curve, Polyhedron, Round, Vector, dot
+
+Place = tuple[float, float]
 
 NEAREST_CORNERS = 0.06  # share of the drawing's larger side
 NEAREST_EDGE = 0.03
+LINE_PIECES, CURVE_PIECES = 24, 48  # in which visibility is looked for; where it changes is then bisected
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,13 @@ class View:
 
 
 def cabinet(degrees: float = 45.0, depth: float = 0.5) -> View:
-    """The front face true to scale, depth drawn aslant and shortened; more than 90 degrees: seen from the left."""
+    """The front true to scale, depth aslant and shortened; more than 90 degrees: seen from the left."""
     x, z = depth * math.cos(math.radians(degrees)), depth * math.sin(math.radians(degrees))
     return View((1.0, x, 0.0), (0.0, z, 1.0), (x, -1.0, z))
 
 
 def axonometric(turn: float, elevation: float) -> View:
-    """Seen from a direction: turned around the upright axis, and from above (negative: from below), in degrees."""
+    """Turned around the upright axis and seen from above (negative: from below), in degrees."""
     t, e = math.radians(turn), math.radians(elevation)
     return View(
         (math.cos(t), math.sin(t), 0.0),
@@ -86,12 +91,18 @@ def upright(rng: random.Random, *, lying: bool = True) -> View:
 
 @dataclass
 class Solid(Figure):
-    """A figure in space. ``bodies`` make the solid; ``holes`` are drawn within it and hide nothing."""
+    """A figure in space. ``bodies`` make the solid; ``holes`` are drawn within it and hide nothing.
+
+    whole: the bodies all of whose edges are drawn. curves: what is drawn, with the number of pieces in which
+    its visibility is looked for. inner: the ends of the straight lines added by name.
+    """
 
     view: View = field(default_factory=cabinet)
     bodies: list[Body] = field(default_factory=list)
     holes: list[Body] = field(default_factory=list)
+    whole: list[Body] = field(default_factory=list)
     curves: list[tuple[Curve, int]] = field(default_factory=list)
+    inner: list[tuple[Vector, Vector]] = field(default_factory=list)
 
     @classmethod
     def seen(cls, view: View) -> Solid:
@@ -111,9 +122,13 @@ class Solid(Figure):
         (self.holes if hole else self.bodies).append(body)
         if isinstance(body, Polyhedron):
             if edges:
-                self.curves += [(_straight(*edge), 40) for edge in body.edges]
+                self.whole.append(body)
+                self.curves += [(_straight(*edge), LINE_PIECES) for edge in body.edges]
             return
-        self.curves += [(curve, 72 if isinstance(body, Ball) else 40) for curve in self._silhouette(body)]
+        self.curves += [
+            (curve, CURVE_PIECES if isinstance(body, Ball) else LINE_PIECES)
+            for curve in self._silhouette(body)
+        ]
         for z, drawn in ((body.low, bottom), (body.high, top)):
             if drawn and body.radius(z) > 1e-9 * (body.high - body.low):
                 self.ring(z, body.radius(z), _axis(body))
@@ -122,25 +137,57 @@ class Solid(Figure):
         """A level circle."""
         # It starts beside the reader's left, so that the seam is no end of a hidden part.
         start = math.atan2(self.view.toward[1], self.view.toward[0])
-        self.curves.append((_circle((axis[0], axis[1], z), radius, start), 72))
+        self.curves.append((_circle((axis[0], axis[1], z), radius, start), CURVE_PIECES))
+
+    def disc(self, z: float, radius: float) -> list[Where]:
+        """The outline of a level disc around the axis, for shading."""
+        angles = (math.radians(degrees) for degrees in range(0, 360, 6))
+        return [self.view.project((radius * math.cos(a), radius * math.sin(a), z)) for a in angles]
 
     def line(self, *names: str) -> None:
         """A line through named points, dashed where it is hidden."""
-        for first, second in zip(names, names[1:]):
+        for first, second in pairwise(names):
             u, v = self.space[first], self.space[second]
-            self.curves.append((_straight((u[0], u[1], u[2]), (v[0], v[1], v[2])), 40))
+            ends = (u[0], u[1], u[2]), (v[0], v[1], v[2])
+            self.inner.append(ends)
+            self.curves.append((_straight(*ends), LINE_PIECES))
 
     def corners(self, names: Sequence[str], body: Polyhedron, *, letters: bool = True) -> None:
         """Names for the corners of a polyhedron, in its order."""
         for name, place in zip(names, body.corners):
             self.point(name, *place, letter=letters)
 
-    def rim(self, name: str, body: Round, *, right: bool = True, top: bool = False, letter: bool = True) -> str:
+    def rim(
+        self, name: str, body: Round, *, right: bool = True, top: bool = False, letter: bool = True
+    ) -> str:
         """A named point of a rim on the outline of a round body, on the right or the left of its axis."""
         ends = [curve(1.0 if top else 0.0) for curve in self._silhouette(body)]
         # Which end is to the right of the body's own axis, however the page is turned.
         ends.sort(key=lambda place: place[0] * -self.view.toward[1] + place[1] * self.view.toward[0])
         return self.point(name, *ends[1 if right else 0], letter=letter)
+
+    def beside(self, name: str, z: float, *, right: bool = False) -> str:
+        """A point at a height, left or right of the bodies: an end for a dimension line."""
+        x, y, _ = self.view.right
+        reaches = [
+            self.view.project(place)[0]
+            for body in self.bodies
+            for place in (body.corners if isinstance(body, Polyhedron) else _sides(body, (x, y)))
+        ]
+        reach = (max(reaches) if right else min(reaches)) / (x * x + y * y)
+        return self.point(name, reach * x, reach * y, z, letter=False)
+
+    def spread(self, names: Sequence[str]) -> None:
+        """Refuse a view in which two of the named points fall upon one another.
+
+        Raises:
+            Rejected: they do.
+        """
+        places = [self.places[name] for name in names]
+        size = max(math.dist(first, second) for first in places for second in places)
+        for index, place in enumerate(places):
+            if any(math.dist(place, other) < 0.7 * NEAREST_CORNERS * size for other in places[:index]):
+                raise Rejected("two corners fall upon one another in this view")
 
     def draw(self) -> None:
         """Draw all curves, dashed where a body hides them.
@@ -150,7 +197,7 @@ class Solid(Figure):
         """
         self._refuse_coincidences()
         for curve, pieces in self.curves:
-            alone = pieces == 40 and len(self.bodies) == 1
+            alone = pieces == LINE_PIECES and len(self.bodies) == 1
             for points, hidden in self._runs(curve, 1 if alone else pieces):
                 self.segment(*points, dashed=hidden)
 
@@ -210,7 +257,8 @@ class Solid(Figure):
         return lines
 
     def _refuse_coincidences(self) -> None:
-        corners = list(dict.fromkeys(c for body in self.bodies if isinstance(body, Polyhedron) for c in body.corners))
+        polyhedra = [body for body in self.whole if isinstance(body, Polyhedron)]
+        corners = list(dict.fromkeys(corner for body in polyhedra for corner in body.corners))
         drawn = [self.view.project(corner) for corner in corners]
         if not drawn:
             return
@@ -218,17 +266,33 @@ class Solid(Figure):
         for index, place in enumerate(drawn):
             if any(math.dist(place, other) < NEAREST_CORNERS * size for other in drawn[:index]):
                 raise Rejected("two corners fall upon one another in this view")
-            for body in self.bodies:
-                for first, second in body.edges if isinstance(body, Polyhedron) else ():
-                    if corners[index] in (first, second):
-                        continue
-                    ends = self.view.project(first), self.view.project(second)
-                    if _distance(place, *ends) < NEAREST_EDGE * size:
-                        raise Rejected("a corner falls upon an edge in this view")
+            for edge in (edge for body in polyhedra for edge in body.edges if corners[index] not in edge):
+                if _distance(place, *map(self.view.project, edge)) < NEAREST_EDGE * size:
+                    raise Rejected("a corner falls upon an edge in this view")
+        for line in self.inner:
+            for edge in (edge for body in polyhedra for edge in body.edges):
+                if _run_together(*map(self.view.project, (*line, *edge)), 0.05 * size):
+                    raise Rejected("a line runs along an edge in this view")
+            ends = [self.view.project(end) for end in line]
+            for place in drawn:
+                if (
+                    min(math.dist(place, end) for end in ends) > 1e-9 * size
+                    and _distance(place, *ends) < 0.02 * size
+                ):
+                    raise Rejected("a line runs through a corner in this view")
 
 
 def _axis(body: Round | Ball) -> tuple[float, float]:
     return body.axis if isinstance(body, Round) else (body.center[0], body.center[1])
+
+
+def _sides(body: Round | Ball, right: Place) -> list[Vector]:
+    """The places of a round body that are furthest to the left and to the right."""
+    widest = max(body.radius(body.low), body.radius(body.high))
+    size = math.hypot(*right)
+    x, y = _axis(body)
+    u, v = widest * right[0] / size, widest * right[1] / size
+    return [(x - u, y - v, 0.0), (x + u, y + v, 0.0)]
 
 
 def _straight(first: Vector, second: Vector) -> Curve:
@@ -273,8 +337,15 @@ def _outline(ball: Ball, view: View) -> Curve:
     return at
 
 
-def _distance(place: Sequence[float], start: Sequence[float], end: Sequence[float]) -> float:
+def _distance(place: Place, start: Place, end: Place) -> float:
     u, v = end[0] - start[0], end[1] - start[1]
     along = ((place[0] - start[0]) * u + (place[1] - start[1]) * v) / (u * u + v * v)
     along = max(0.0, min(1.0, along))
     return math.dist(place, (start[0] + along * u, start[1] + along * v))
+
+
+def _run_together(a: Place, b: Place, c: Place, d: Place, near: float) -> bool:
+    """Whether a line's middle lies near an edge of nearly its direction."""
+    turn = math.atan2(b[1] - a[1], b[0] - a[0]) - math.atan2(d[1] - c[1], d[0] - c[0])
+    middle = ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+    return abs(math.sin(turn)) < 0.14 and _distance(middle, c, d) < near

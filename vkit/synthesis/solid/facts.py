@@ -9,15 +9,19 @@ Every answer is measured in the solid itself: a problem whose formula and figure
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vkit.synthesis.claims import IsLength
 from vkit.synthesis.exact import Exact, as_float, show
 from vkit.synthesis.facts import Fact
-from vkit.synthesis.figure import Figure
-from vkit.synthesis.marks import Dimension, Length
+from vkit.synthesis.figure import Figure, Rejected
+from vkit.synthesis.marks import Dimension, Label, Length
 from vkit.synthesis.problem import Problem, with_space
+
+_ROOM = 72  # pixels of a radius: a text finds room within its ellipse
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class IsMeasured:
 def solid_problem(*, asked: str, measured: float, unit: str = "", **parts: Any) -> Problem:
     """A problem whose answer is what is measured in the solid.
 
-    asked: "volume", "surface", "length A B" or another word, kept in meta. Other parts are those of `Problem`.
+    asked: "volume", "surface", "length A B" or another word, kept in meta. The rest is `Problem`'s.
 
     Raises:
         ValueError: the answer is not what is measured.
@@ -49,6 +53,17 @@ def solid_problem(*, asked: str, measured: float, unit: str = "", **parts: Any) 
     return problem
 
 
+def one_of(rng: random.Random, forms: Sequence[Callable[[random.Random], Problem]]) -> Problem:
+    """A problem of one of the forms, all equally likely however often their numbers are rejected."""
+    form = rng.choice(forms)
+    for _ in range(60):
+        try:
+            return form(rng)
+        except Rejected:
+            continue
+    return form(rng)
+
+
 def given(
     words: str, first: str, second: str, value: Exact, unit: str, *, name: str, dimension: bool = False
 ) -> Fact:
@@ -57,6 +72,28 @@ def given(
     mark = Dimension if dimension else Length
     claim = IsLength(first, second, value)
     return Fact(f"{words} {shown}", (mark(first, second, shown),), (claim,), {name: value})
+
+
+def radius(
+    figure: Figure, words: str, ends: str, value: Exact, unit: str, *, name: str = "r", letter: str = "r"
+) -> Fact:
+    """A radius OA (or a diameter, letter "d") of a drawn figure.
+
+    It is written beside the segment, or as "r = 5 cm" at its end where the circle is too narrow.
+    """
+    fact = given(words, *ends, value, unit, name=name)
+    shown = show(value) + with_space(unit)
+    room = _pixels(figure, ends) / (2 if letter == "d" else 1)
+    if room >= max(_ROOM, 24 + 9 * len(shown)):
+        return fact
+    return Fact(fact.text, (Label(ends[1], f"{letter} = {shown}"),), fact.claims, fact.values)
+
+
+def _pixels(figure: Figure, ends: str) -> float:
+    """About how long a segment of a drawn figure is in a picture of 336 pixels."""
+    places = [figure.at(place) for line in figure.lines for place in line.points]
+    size = max(max(p[axis] for p in places) - min(p[axis] for p in places) for axis in (0, 1))
+    return 255 * math.dist(*(figure.at(end) for end in ends)) / size
 
 
 def stated(words: str, value: Exact, unit: str, measured: float, *, name: str) -> Fact:

@@ -1,0 +1,64 @@
+"""Small pieces of HTML that the demo's page is made of; every text on it goes through `escaped`.
+
+>>> escaped("a < b\\u202e"), percent(86.04), percent(None)
+('a &lt; b⟨U+202E⟩', '86.0%', '–')
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from vkit.errors import VkitError
+from vkit.images import open_image
+from vkit.report.page import _picture_data
+
+
+def escaped(value: object) -> str:
+    """A value as text of HTML or of a quoted attribute, with `visible` applied."""
+    return html.escape(visible(str(value)))
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters, marks of direction and half surrogate pairs named: none hides.
+
+    >>> visible("7\\u202e3\\n")
+    '7⟨U+202E⟩3\\n'
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\u00a0" else f"⟨U+{ord(letter):04X}⟩"
+        for letter in text
+    )
+
+
+def percent(value: float | None) -> str:
+    """An accuracy, which is in percent already."""
+    return "–" if value is None else f"{value:.1f}%"
+
+
+def bar(value: float | None) -> str:
+    """A bar of 0 to 100 percent, said elsewhere in words; the page's style colours it."""
+    return (
+        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="track" width="100" height="8"/><rect width="{value or 0:.1f}" height="8"/></svg>'
+    )
+
+
+def picture(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The picture of an example or a problem, as `vkit.report.page` embeds it.
+
+    Raises:
+        VkitError: it cannot be read; names the record.
+    """
+    try:
+        return _picture_data(open_image(Path(record["picture"])))
+    except VkitError as error:
+        raise VkitError(f"problem {record['id']!r} of the report: {error}") from error
+
+
+def asset(name: str) -> str:
+    """A file that lies beside this one."""
+    return (resources.files("vkit.report") / name).read_text(encoding="utf-8")

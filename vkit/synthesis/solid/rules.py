@@ -1,0 +1,12 @@
+"""The rules of solid geometry, as the solutions of several families cite them."""
+
+BOX = "The volume of a box is length × width × height."
+CYLINDER = "The volume of a cylinder is π × radius² × height."
+CYLINDER_SIDE = "The lateral surface of a cylinder is 2 × π × radius × height."
+CONE = "The volume of a cone is π × radius² × height / 3."
+CONE_SIDE = "The lateral surface of a cone is π × radius × slant height."
+SLANT = "Radius, height and slant height make a right triangle."
+SPHERE = "The volume of a sphere is 4/3 × π × radius³."
+SPHERE_SURFACE = "The surface of a sphere is 4 × π × radius²."
+HEMISPHERE = "The volume of a hemisphere is 2/3 × π × radius³."
+DOME = "The curved surface of a hemisphere is 2 × π × radius²."
