@@ -1,11 +1,13 @@
-"""Solid geometry: every answer is found again from the solid itself, and every picture tells what is hidden."""
+"""Solid geometry: every answer is found again from the solid, and every picture shows what is hidden."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 
@@ -21,7 +23,7 @@ from vkit.synthesis.solid.facts import given, solid_problem
 from vkit.synthesis.versions import draw_versions, plan
 
 FAMILIES = families("solid")
-SEEDS = 40
+SEEDS = 24
 
 
 @lru_cache(maxsize=1)
@@ -40,12 +42,23 @@ def problems() -> tuple[tuple[Family, Problem], ...]:
     return tuple(found)
 
 
+def quarters(a: tuple, b: tuple, c: tuple, times: int) -> Iterator[tuple]:
+    """A triangle cut into four, so many times."""
+    if times == 0:
+        yield a, b, c
+        return
+    p, q, r = (tuple((u + v) / 2 for u, v in zip(x, y)) for x, y in ((b, c), (c, a), (a, b)))
+    for corners in ((a, r, q), (b, p, r), (c, q, p), (p, q, r)):
+        yield from quarters(*corners, times - 1)
+
+
 def triangles(body: Body, fineness: int = 60) -> Iterator[tuple]:
     """A mesh of a body's surface, made without the package's own formulas."""
     if isinstance(body, Polyhedron):
         for face in body.faces:
             corners = [body.corners[index] for index in face]
-            yield from ((corners[0], b, c) for b, c in zip(corners[1:], corners[2:]))
+            for b, c in pairwise(corners[1:]):
+                yield from quarters(corners[0], b, c, 4)
         return
     if isinstance(body, Round):
         axis, rows = body.axis, [(body.low_radius, body.low), (body.high_radius, body.high)]
@@ -60,7 +73,7 @@ def triangles(body: Body, fineness: int = 60) -> Iterator[tuple]:
         angle = 2 * math.pi * turn / (2 * fineness)
         return axis[0] + row[0] * math.cos(angle), axis[1] + row[0] * math.sin(angle), row[1]
 
-    for low, high in zip(rows, rows[1:]):
+    for low, high in pairwise(rows):
         for turn in range(2 * fineness):
             a, b, c, d = place(low, turn), place(low, turn + 1), place(high, turn + 1), place(high, turn)
             yield a, b, c
@@ -90,7 +103,8 @@ def triangle_area(a: tuple, b: tuple, c: tuple) -> float:
 
 def is_in(body: Body, place: tuple[float, float, float]) -> bool:
     """Whether a place is strictly inside, seen along two lines."""
-    return all(low < 0 < high for low, high in (body.ray(place, (0.31, 0.17, 0.94)), body.ray(place, (1, 0.2, 0.1))))
+    rays = (body.ray(place, direction) for direction in ((0.31, 0.17, 0.94), (1.0, 0.2, 0.1)))
+    return all(low < 0 < high for low, high in rays)
 
 
 def exposed_area(bodies: list[Body]) -> float:
@@ -100,7 +114,7 @@ def exposed_area(bodies: list[Body]) -> float:
         for a, b, c in triangles(body, 24):
             middle = tuple((p + q + r) / 3 for p, q, r in zip(a, b, c))
             others = [other for other in bodies if other is not body]
-            # A place on a joint is inside the other body when it is pushed either way along any axis a little.
+            # A place on a joint is inside the other body when it is pushed a little along some axis.
             pushed = [
                 tuple(m + push * (axis == k) for k, m in enumerate(middle))
                 for axis in range(3)
@@ -125,7 +139,7 @@ def test_there_are_at_least_eight_families_with_several_forms() -> None:
 
 def test_volumes_are_those_of_a_mesh_of_the_bodies_less_their_holes() -> None:
     asked = of_solids("volume")
-    assert len(asked) > 80
+    assert len(asked) > 50
     for problem in asked:
         figure = problem.figure
         measured = sum(map(mesh_volume, figure.bodies)) - sum(map(mesh_volume, figure.holes))
@@ -135,7 +149,7 @@ def test_volumes_are_those_of_a_mesh_of_the_bodies_less_their_holes() -> None:
 def test_surfaces_are_the_exposed_parts_of_a_mesh() -> None:
     seen: set[str] = set()
     for problem in of_solids("surface"):
-        if problem.form in seen or problem.form == "surface of a cut cube":
+        if problem.form in seen or problem.form == "surface of a cut cube":  # its joints cut the mesh
             continue
         seen.add(problem.form)
         measured = exposed_area(problem.figure.bodies)
@@ -145,7 +159,7 @@ def test_surfaces_are_the_exposed_parts_of_a_mesh() -> None:
 
 def test_asked_lengths_are_distances_in_space() -> None:
     asked = [p for _, p in problems() if p.meta["asked"].startswith("length ")]
-    assert len(asked) > 60
+    assert len(asked) > 30
     for problem in asked:
         _, first, second = problem.meta["asked"].split()
         distance = math.dist(problem.figure.space[first], problem.figure.space[second])
@@ -154,8 +168,9 @@ def test_asked_lengths_are_distances_in_space() -> None:
 
 def test_nets_fold_to_the_area_that_is_drawn() -> None:
     """The surface from a net is the area of the drawn polygons and circles, each drawn once."""
-    asked = [p for f, p in problems() if f.name == "nets" and p.meta["asked"] == "surface" and "cone" not in p.form]
-    assert len(asked) >= 8
+    nets = [p for f, p in problems() if f.name == "nets" and "cone" not in p.form]
+    asked = [p for p in nets if p.meta["asked"] == "surface"]
+    assert len(asked) >= 4
     for problem in asked:
         figure = problem.figure
         area = sum(math.pi * radius**2 for _, radius in figure.circles.values())
@@ -163,14 +178,11 @@ def test_nets_fold_to_the_area_that_is_drawn() -> None:
         for points in outlines:
             if points[0] == points[-1] and len(points) == 5:
                 area += figure.area(*points[:-1])
-            elif len(points) == 3 and "E" not in points:
-                area += figure.area(*points)
             elif len(points) == 3:
                 area += figure.area(*points)
             elif len(points) == 9:  # the star of a pyramid's triangles
                 area += sum(figure.area(*points[i : i + 3]) for i in range(0, 8, 2))
-        if "cylinder" not in problem.form or figure.lines:
-            assert area == pytest.approx(as_float(problem.answer)), problem.form
+        assert area == pytest.approx(as_float(problem.answer)), problem.form
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -185,7 +197,7 @@ def test_facts_stand_in_the_figure_and_the_figure_is_measured(family: Family) ->
             for claim in fact.claims:
                 assert claim.wrong(problem.figure) is None
                 if hasattr(claim, "first"):
-                    wrong = type(claim)(claim.first, claim.second, as_float(claim.value) * 1.1)
+                    wrong = type(claim)(claim.first, claim.second, claim.value * Fraction(11, 10))
                     caught += wrong.wrong(problem.figure) is not None
     assert caught > 10
 
@@ -244,7 +256,7 @@ def test_values_in_the_picture_are_marks_and_never_the_answer() -> None:
             for mark in fact.marks:
                 if isinstance(mark, (Length, Dimension, Label)):
                     assert show(problem.answer) != mark.text.split()[0]
-        assert {letter for letter in problem.figure.letters.values()} <= set("ABCDEFGHMOPVKQRSX")
+        assert set(problem.figure.letters.values()) <= set("ABCDEFGHMOPVKQRSX")
 
 
 def test_a_box_hides_three_edges_and_a_corner() -> None:
@@ -272,7 +284,7 @@ def test_the_far_half_of_a_cylinders_bottom_is_dashed_and_its_top_is_not() -> No
     rise = math.sin(math.radians(20))
     assert max(y for _, y in dashed) == pytest.approx(3 * rise)
     assert min(y for _, y in dashed) == pytest.approx(0, abs=1e-3)
-    assert {x for x, _ in dashed} and max(x for x, _ in dashed) == pytest.approx(3, abs=1e-3)
+    assert max(x for x, _ in dashed) == pytest.approx(3, abs=1e-3)
 
 
 def test_the_sides_of_a_cone_touch_its_base() -> None:
@@ -316,7 +328,7 @@ def test_an_answer_that_the_solid_does_not_have_is_refused() -> None:
 def test_a_corner_upon_another_is_rejected() -> None:
     figure = Solid.seen(cabinet(45))
     figure.add(box(math.sqrt(2), 4, math.sqrt(2)))
-    with pytest.raises(Rejected, match="fall upon one another"):
+    with pytest.raises(Rejected, match="upon"):
         figure.draw()
 
 

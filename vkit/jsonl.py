@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,19 @@ except ImportError:  # Windows has no flock; two runs into one folder are then t
 class JsonlStore:
     """An append-only file of objects, one a line, held by one process at a time.
 
-    items: what the file held when it was opened.
+    items: what the file held when it was opened; of each line what ``keep`` makes of it, so that a large
+        file need not stand in memory.
 
     Raises:
         VkitError: another process holds the file, or a line other than the last is no JSON object.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep: Callable[[dict[str, Any]], Any] = lambda item: item) -> None:
         self.path = path
         self._file = path.open("a+b", buffering=0)
         try:
             self._lock()
-            self.items, whole = _whole_lines(path)
+            self.items, whole = _whole_lines(path, keep)
             self._file.truncate(whole)
         except BaseException:
             self._file.close()
@@ -43,11 +44,15 @@ class JsonlStore:
 
     def append(self, item: dict[str, Any]) -> None:
         """Add one object and wait until it is on the disk; where that fails, the file stays as it was."""
-        line = json.dumps(item, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        self.extend([item])
+
+    def extend(self, items: Iterable[dict[str, Any]]) -> None:
+        """Add several objects and wait once; where that fails, the file stays as it was."""
+        lines = b"".join(json.dumps(i, ensure_ascii=False, allow_nan=False).encode() + b"\n" for i in items)
         whole = os.fstat(self._file.fileno()).st_size
         try:
-            while line:
-                line = line[self._file.write(line) :]
+            while lines:
+                lines = lines[self._file.write(lines) :]
             os.fsync(self._file.fileno())
         except BaseException as error:
             self._file.truncate(whole)
@@ -133,14 +138,14 @@ def _name_file(error: BaseException, path: Path) -> None:
         error.filename = str(path)
 
 
-def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+def _whole_lines(path: Path, keep: Callable[[dict[str, Any]], Any]) -> tuple[list[Any], int]:
     """The objects of the file and the byte after the last whole line."""
     items, whole = [], 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 break  # a kill in the middle of a write
-            items.append(_parse(line, path, number))
+            items.append(keep(_parse(line, path, number)))
             whole += len(line)
     return items, whole
 

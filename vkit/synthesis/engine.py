@@ -14,6 +14,7 @@ folder may be asked for more pairs or tests, and keeps what it has.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from typing import Any
 
 from vkit import __version__
 from vkit.errors import VkitError
-from vkit.jsonl import JsonlStore, read_json, write_bytes, write_json
+from vkit.jsonl import JsonlStore, read_json, write_json
 from vkit.synthesis.candidates import Candidate, Recipe, digest
 from vkit.synthesis.drawn import VERSIONS
 from vkit.synthesis.lanes import Draw, Lane, candidates_in_turn, drawing
@@ -70,6 +71,8 @@ class _Part:
     folder: int
 
 
+_BLOCK = 100  # problems that are put on the disk together
+_KEPT = ("subject", "family", "version", "candidate", "problem")  # keys of meta
 _PAIRS = _Part("pairs", "train", "pairs.jsonl", 1, 500)
 _TESTS = _Part("tests", "test", "test.jsonl", len(VERSIONS), 250)
 
@@ -103,7 +106,7 @@ def _fill(
 
     lanes = [Lane(name, len(plan.families_of(name))) for name in plan.lanes]
     counts = _Counts()
-    with JsonlStore(folder / part.file) as store:
+    with JsonlStore(folder / part.file, keep=_brief) as store:
         whole, begun = divmod(len(store.items), part.records)
         for index, item in enumerate(store.items[: whole * part.records]):
             counts.add(item)
@@ -115,15 +118,38 @@ def _fill(
         with tqdm(total=wanted, initial=whole, desc=part.name, unit=" problems", disable=disable) as bar:
             todo = range(whole, wanted)
             found = candidates_in_turn(part.split, lanes, todo, draw, ahead)
-            for problem, (number, candidate) in zip(todo, found):
-                items = _items(folder, plan, part, problem, number, candidate)
-                for item in items[begun:]:
-                    store.append(item)
-                for item in items:
-                    counts.add(item)
-                begun = 0
-                bar.update()
+            drawn: list[dict[str, Any]] = []
+            try:
+                for problem, (number, candidate) in zip(todo, found):
+                    items = _items(folder, plan, part, problem, number, candidate)
+                    for item in items:
+                        counts.add(item)
+                    drawn += items[begun:]
+                    begun = 0
+                    if problem % _BLOCK == _BLOCK - 1:
+                        _put(store, drawn)
+                    bar.update()
+            finally:
+                _put(store, drawn)
     return {"problems": wanted, "dropped_as_seen": sum(lane.dropped for lane in lanes), **counts.as_dict()}
+
+
+def _put(store: JsonlStore, drawn: list[dict[str, Any]]) -> None:
+    """Add records to their file once their pictures are safe on the disk; to wait for each takes longest."""
+    if drawn and hasattr(os, "sync"):
+        os.sync()
+    store.extend(drawn)
+    drawn.clear()
+
+
+def _brief(item: dict[str, Any]) -> dict[str, Any]:
+    """What counting and going on need of a record: the meta of it, or of its twins."""
+    twins = {twin: _kept(item[twin]) for twin in ("text_rich", "vision_rich") if twin in item}
+    return twins or _kept(item)
+
+
+def _kept(sample: dict[str, Any]) -> dict[str, Any]:
+    return {"meta": {key: sample["meta"][key] for key in _KEPT if key in sample["meta"]}}
 
 
 def _items(
@@ -140,7 +166,7 @@ def _items(
         picture = drawn.versions[version].picture
         images[version] = None if picture is None else f"{inside}/{name}-{version}.png"
         if picture is not None:
-            write_bytes(folder / f"{inside}/{name}-{version}.png", picture)
+            (folder / f"{inside}/{name}-{version}.png").write_bytes(picture)  # no record names it yet
     if part is _PAIRS:
         text_rich, vision_rich = candidate.names
         records: list[Any] = [to_pair(name, drawn, (text_rich, vision_rich), images)]

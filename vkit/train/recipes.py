@@ -174,7 +174,7 @@ RECIPES: dict[str, dict[int, SftRecipe | AlignRecipe]] = {
     "tiny": {
         1: SftRecipe(batch_size=96, max_steps=500, train=("language_model",), twins="text", **_TINY),
         2: AlignRecipe(batch_size=48, max_steps=500, strong="text-only", **_TINY),
-        3: SftRecipe(batch_size=48, max_steps=350, **_TINY),
+        3: SftRecipe(batch_size=48, max_steps=450, **_TINY),
     },
 }
 

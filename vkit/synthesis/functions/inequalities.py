@@ -22,6 +22,11 @@ def inequalities(rng: random.Random) -> Problem:
     return one_of(rng, _interval, _whole_numbers, _length, _line, _two_graphs, _absolute)
 
 
+def _opening(a: Exact) -> str:
+    """To which side a parabola with the factor a opens."""
+    return "upwards" if a > 0 else "downwards"
+
+
 def _interval(rng: random.Random) -> Problem:
     """f(x) < g(x) for a parabola and a line that meet at read points: the x between them."""
     read = rng.random() < 0.5
@@ -46,7 +51,7 @@ def _interval(rng: random.Random) -> Problem:
     under = "under" if a > 0 else "over"
     return Problem(
         form=f"parabola {under} a line",
-        description="A parabola and a straight line meet at the marked points A and B.",
+        description=f"A parabola, open {_opening(a)}, and a straight line meet at the marked points A and B.",
         facts=facts,
         question=f"For which x is the parabola {under} the line AB? Give the ends of the interval as (p, q).",
         figure=figure,
@@ -98,7 +103,7 @@ def _whole_numbers(rng: random.Random) -> Problem:
     sign = {"<": "≤", ">": "≥"}[sign] if closed else sign
     return Problem(
         form="whole numbers, with the ends" if closed else "whole numbers, without the ends",
-        description="The graph of f is a parabola through the marked points A and B, which are equally high.",
+        description=f"A parabola, open {_opening(a)}, passes through the equally high points A and B.",
         facts=facts,
         question=f"The parabola is the graph of f. How many whole numbers x satisfy f(x) {sign} {k}?",
         figure=figure,

@@ -100,7 +100,9 @@ def _perpendicular(rng: random.Random) -> Problem:
     )
 
 
-_INTERCEPT = Step("n", "f(0)", "b - m * a", "The line passes through A, so f(0) lies m · x below f(x).")
+_INTERCEPT = Step(
+    "n", "f(0)", "b - m * a", "From A to the y-axis, the line changes by minus the slope times the x of A."
+)
 
 
 def _intercept(rng: random.Random) -> Problem:
@@ -137,7 +139,12 @@ def _zero(rng: random.Random) -> Problem:
         figure=figure,
         steps=(
             _SLOPE,
-            Step("z", "the zero", "a - b / m", "From A the line reaches height 0 after y / m to the left."),
+            Step(
+                "z",
+                "the zero",
+                "a - b / m",
+                "From A to the x-axis, x changes by minus the height of A over the slope.",
+            ),
         ),
         mistakes=(
             Mistake("b - m * a", "the y-intercept instead of the zero"),

@@ -21,7 +21,9 @@ _BOX = "The solid is a rectangular box."
 @family("cubes", "solid")
 def cubes(rng: random.Random) -> Problem:
     """A cube, several cubes in a row, and a cube with a smaller one cut from a corner."""
-    return one_of(rng, (_row_of_cubes, _row_of_cubes, _cut_cube, _cube_edge, _cubes_in_box))
+    return one_of(
+        rng, (_row_of_cubes, _cut_cube, _cut_cube, _cube_edge, _cubes_in_box, _cubes_in_box, _cubes_in_box)
+    )
 
 
 def _edge_of_cube(rng: random.Random) -> Exact:
@@ -91,7 +93,7 @@ def _row_of_cubes(rng: random.Random) -> Problem:
 
 
 def _cut_cube(rng: random.Random) -> Problem:
-    edge = rng.randint(3, 21)
+    edge = rng.randint(3, 40)
     cut = rng.randint(1, edge - 1)
     need(0.3 * edge <= cut <= 0.7 * edge)
     unit = rng.choice(UNITS)

@@ -54,7 +54,8 @@ def _facts(figure: Solid, unit: str, **values: int) -> tuple[Fact, ...]:
     right = figure.view.toward[0] > 0
     ends = {"a": "AB", "b": "BC" if right else "AD", "c": "AE" if right else "BF"}
     return tuple(
-        given(f"{ends[name]} =", *ends[name], value, unit, name=name) for name, value in values.items()
+        given(f"{ends[name]} =", ends[name][0], ends[name][1], value, unit, name=name)
+        for name, value in values.items()
     )
 
 
@@ -169,7 +170,7 @@ def _edge(rng: random.Random) -> Problem:
             Mistake("sqrt(g)", "the diagonal of the bottom"),
         ),
         unit=unit,
-        extra_marks=(Length(*height, "?"),),
+        extra_marks=(Length(height[0], height[1], "?"),),
     )
 
 

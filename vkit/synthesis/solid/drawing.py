@@ -256,6 +256,9 @@ class Solid(Figure):
             lines.append(_straight(foot, head))
         return lines
 
+    def _drawn(self, first: Vector, second: Vector) -> tuple[Place, Place]:
+        return self.view.project(first), self.view.project(second)
+
     def _refuse_coincidences(self) -> None:
         polyhedra = [body for body in self.whole if isinstance(body, Polyhedron)]
         corners = list(dict.fromkeys(corner for body in polyhedra for corner in body.corners))
@@ -267,13 +270,13 @@ class Solid(Figure):
             if any(math.dist(place, other) < NEAREST_CORNERS * size for other in drawn[:index]):
                 raise Rejected("two corners fall upon one another in this view")
             for edge in (edge for body in polyhedra for edge in body.edges if corners[index] not in edge):
-                if _distance(place, *map(self.view.project, edge)) < NEAREST_EDGE * size:
+                if _distance(place, *self._drawn(*edge)) < NEAREST_EDGE * size:
                     raise Rejected("a corner falls upon an edge in this view")
         for line in self.inner:
             for edge in (edge for body in polyhedra for edge in body.edges):
-                if _run_together(*map(self.view.project, (*line, *edge)), 0.05 * size):
+                if _run_together(self._drawn(*line), self._drawn(*edge), 0.05 * size):
                     raise Rejected("a line runs along an edge in this view")
-            ends = [self.view.project(end) for end in line]
+            ends = self._drawn(*line)
             for place in drawn:
                 if (
                     min(math.dist(place, end) for end in ends) > 1e-9 * size
@@ -344,8 +347,9 @@ def _distance(place: Place, start: Place, end: Place) -> float:
     return math.dist(place, (start[0] + along * u, start[1] + along * v))
 
 
-def _run_together(a: Place, b: Place, c: Place, d: Place, near: float) -> bool:
+def _run_together(line: tuple[Place, Place], edge: tuple[Place, Place], near: float) -> bool:
     """Whether a line's middle lies near an edge of nearly its direction."""
+    (a, b), (c, d) = line, edge
     turn = math.atan2(b[1] - a[1], b[0] - a[0]) - math.atan2(d[1] - c[1], d[0] - c[0])
     middle = ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
     return abs(math.sin(turn)) < 0.14 and _distance(middle, c, d) < near

@@ -81,7 +81,7 @@ def radius(
 
     It is written beside the segment, or as "r = 5 cm" at its end where the circle is too narrow.
     """
-    fact = given(words, *ends, value, unit, name=name)
+    fact = given(words, ends[0], ends[1], value, unit, name=name)
     shown = show(value) + with_space(unit)
     room = _pixels(figure, ends) / (2 if letter == "d" else 1)
     if room >= max(_ROOM, 24 + 9 * len(shown)):

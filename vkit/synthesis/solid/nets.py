@@ -124,7 +124,8 @@ def _prism_net(rng: random.Random) -> Problem:
     figure.point("F", q, -q, letter=False)
     figure.point("X", 0, 0, letter=False)
     figure.point("Y", 0, length, letter=False)
-    figure.segment("A", "C", "B"), figure.segment("D", "F", "E")
+    figure.segment("A", "C", "B")
+    figure.segment("D", "F", "E")
     body = lying_prism(((0, 0), (p, 0), (0, q)), length)
     areas = body.areas()
     size = squared(unit) if surface else cubed(unit)
@@ -296,7 +297,8 @@ def _cylinder_net(rng: random.Random) -> Problem:
     x, y = rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * width
     figure.point("O", x, h + r, letter=False, dot=True)
     figure.point("P", y, -r, letter=False, dot=True)
-    figure.circle("O", r, "top"), figure.circle("P", r, "bottom")
+    figure.circle("O", r, "top")
+    figure.circle("P", r, "bottom")
     figure.point("E", x + r, h + r, letter=False)
     if not by_width:
         figure.segment("O", "E")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from fractions import Fraction
 
-from vkit.synthesis.exact import Exact, as_float, evaluate, pleasant, sqrt
+from vkit.synthesis.exact import Exact, as_float, evaluate, pleasant, sqrt, tidy
 from vkit.synthesis.marks import Length, RightAngle
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
@@ -243,7 +244,7 @@ def draw_cone(
 
 
 def _cone_volume(rng: random.Random) -> Problem:
-    r, h = rng.randint(2, 30), rng.randint(2, 60)
+    r, h = rng.randint(2, 60), rng.randint(2, 99)
     need(0.9 * r <= h <= 3.5 * r)
     unit = rng.choice(UNITS)
     diameter = rng.random() < 0.4
@@ -284,14 +285,14 @@ def _cone_volume(rng: random.Random) -> Problem:
     )
 
 
-def _cone_triple(rng: random.Random) -> tuple[int, int, int]:
-    """Radius, height and slant height in whole numbers."""
-    x, y, z = rng.choice(TRIPLES[:8])
+def _cone_triple(rng: random.Random) -> tuple[Exact, Exact, Exact]:
+    """Radius, height and slant height, all rational."""
+    x, y, z = rng.choice(TRIPLES)
     if rng.random() < 0.4:
         x, y = y, x
-    k = rng.randint(1, 12)
+    k = Fraction(rng.randint(1, 60), rng.choice((1, 2, 2, 3)))
     need(0.7 * x <= y <= 3.6 * x)
-    return x * k, y * k, z * k
+    return tidy(x * k), tidy(y * k), tidy(z * k)
 
 
 def _cone_by_slant(rng: random.Random) -> Problem:
@@ -364,10 +365,10 @@ def _cone_height(rng: random.Random) -> Problem:
     unit = rng.choice(UNITS)
     by_volume = rng.random() < 0.5
     if by_volume:
-        r, h = rng.randint(2, 24), rng.randint(2, 60)
+        r, h = rng.randint(2, 60), rng.randint(2, 99)
         need(0.9 * r <= h <= 3.5 * r)
     else:
-        r, s = rng.randint(2, 40), rng.randint(4, 80)
+        r, s = rng.randint(2, 60), rng.randint(4, 99)
         need(s > r)
         h = sqrt(s * s - r * r)
         need(pleasant(h) and 0.9 * r <= as_float(h) <= 3.5 * r)

@@ -20,7 +20,7 @@ from vkit.synthesis.solid.facts import cubed, given, one_of, radius, solid_probl
 @family("spheres", "solid")
 def spheres(rng: random.Random) -> Problem:
     """Spheres and hemispheres."""
-    return one_of(rng, (_sphere, _sphere, _sphere_back, _hemisphere, _hemisphere, _melted, _melted))
+    return one_of(rng, (_sphere, _sphere_back, _hemisphere, _hemisphere, _melted, _melted, _melted))
 
 
 def draw_ball(
@@ -135,7 +135,7 @@ def _sphere_back(rng: random.Random) -> Problem:
 
 
 def _melted(rng: random.Random) -> Problem:
-    size, r = rng.randint(2, 40), rng.randint(2, 40)
+    size, r = rng.randint(2, 60), rng.randint(2, 60)
     unit = rng.choice(UNITS)
     shape = rng.choice(("cone", "cylinder"))
     cone = shape == "cone"
