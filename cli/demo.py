@@ -52,7 +52,7 @@ def command(out: Path, pairs: int, tests: int, scale: float, seed: int, workers:
 
 def accuracy_table(orders: list[dict]) -> str:
     """Accuracies in percent by version after each stage, and the gap, as people read them."""
-    rows = [("", *_VERSIONS, "gap")]
+    rows: list[tuple[str, ...]] = [("", *_VERSIONS, "gap")]
     for order in orders:
         for number, report in order["after"].items():
             gap = report["gap_percent"]

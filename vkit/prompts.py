@@ -2,9 +2,9 @@
 
     request = build_request(sample, "cot")
 
-"direct", "cot" and "finetuned" are the inference prompts of Tey's study, Figure 8; "plain" adds no word to the
-problem, as Math-PUMA's records have it. The picture stands first: the study's model moves it there whatever
-the prompt says.
+"direct", "cot" and "finetuned" are the inference prompts of Tey's study, Figure 8; "plain" adds no word to
+the problem, as Math-PUMA's records have it. The picture stands first: the study's model moves it there
+whatever the prompt says.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def run(
                 done[item["id"]] = item
                 on_item(item)
     summary = summarise([done[sample.id] for sample in samples], reduce=reduce)
-    summary = {**asdict(settings), "random_weights": getattr(model, "random_weights", False), **summary}
+    summary = {**asdict(settings), "random_weights": model.random_weights, **summary}
     write_json(folder / "summary.json", summary)
     return summary
 

@@ -57,6 +57,7 @@ class HuggingFaceModel:
     def __init__(self, model: Any, processor: Any, name: str) -> None:
         check_family(model.config, name)
         self.model, self.processor, self.name = model, processor, name
+        self.random_weights = False
         self.tokenizer = processor.tokenizer
         self.image_token_id = _image_token_id(model.config)
         self._stop_ids = _stop_ids(model, self.tokenizer)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -130,6 +131,7 @@ class VisionLanguageModel(Protocol):
     """A model with its processor. Implementations refuse by `VkitError` what they cannot encode exactly."""
 
     name: str
+    random_weights: bool  # True where nothing was learned yet
     mixes_pictures: bool  # whether requests with and without pictures may share a batch
 
     @property
@@ -196,6 +198,10 @@ class VisionLanguageModel(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of output ids, special tokens left out."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint that `load_model` reads, its weights as safetensors."""
         ...
 
 

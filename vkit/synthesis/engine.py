@@ -144,7 +144,7 @@ def _put(store: JsonlStore, drawn: list[dict[str, Any]]) -> None:
 
 def _brief(item: dict[str, Any]) -> dict[str, Any]:
     """What counting and going on need of a record: the meta of it, or of its twins."""
-    twins = {twin: _kept(item[twin]) for twin in ("text_rich", "vision_rich") if twin in item}
+    twins: dict[str, Any] = {twin: _kept(item[twin]) for twin in ("text_rich", "vision_rich") if twin in item}
     return twins or _kept(item)
 
 

@@ -60,7 +60,7 @@ class AlignTask(Task):
             sides.append((requests, [pair.response for pair in items]))
         with_pictures = [bool(request.images) for request in sides[1][0]]
         if self.adapter.mixes_pictures or len(set(with_pictures)) == 1:
-            groups = [range(len(items))]
+            groups = [list(range(len(items)))]
         else:
             groups = [[i for i, has in enumerate(with_pictures) if has is kind] for kind in (False, True)]
         batches = []
@@ -179,7 +179,7 @@ def _check_responses(weak: TrainingBatch, strong: TrainingBatch) -> None:
     """Both sides end in the same tokens, so that their rows match by index."""
     for id_, one, other in zip(weak.ids, weak.layouts, strong.layouts):
         tokens = [layout.token_ids[layout.prompt_length :] for layout in (one, other)]
-        if not np.array_equal(*tokens):
+        if not np.array_equal(tokens[0], tokens[1]):
             raise VkitError(
                 f"pair {id_!r}: its response has {len(tokens[0])} tokens after the vision-rich prompt and"
                 f" {len(tokens[1])} others after the text-rich one, so their rows cannot be matched; make the"

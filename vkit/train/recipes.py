@@ -158,11 +158,11 @@ class AlignRecipe(Recipe):
             )
 
 
-_PAPER = dict(weight_decay=0.1, warmup_ratio=0.02, precision="bf16")
+_PAPER: dict[str, Any] = dict(weight_decay=0.1, warmup_ratio=0.02, precision="bf16")
 _STAGE_1 = SftRecipe(lr=3e-5, batch_size=256, train=("language_model",), twins="text", **_PAPER)
 _STAGE_2 = AlignRecipe(lr=5e-5, batch_size=512, train=("vision_tower", "connector"), **_PAPER)
 _STAGE_3 = SftRecipe(lr=3e-5, batch_size=256, **_PAPER)
-_TINY = dict(lr=2e-3, weight_decay=0.1, beta2=0.98, warmup_ratio=0.05, micro_batch_size=0)
+_TINY: dict[str, Any] = dict(lr=2e-3, weight_decay=0.1, beta2=0.98, warmup_ratio=0.05, micro_batch_size=0)
 
 RECIPES: dict[str, dict[int, SftRecipe | AlignRecipe]] = {
     "paper": {1: _STAGE_1, 2: _STAGE_2, 3: _STAGE_3},
