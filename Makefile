@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine:
-#   make demo   run the main job on a few problems of its own; leaves demo/run/index.html to look at
+#   make demo   train a small model in three stages and leave demo/index.html to look at (minutes)
 #   make test   run the tests
 # Both create .venv with pinned versions and build the C++ kernels, and are quick when nothing changed.
 
@@ -12,8 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test lint format benchmark clean
 
 demo: $(VENV)/.built
-	$(BIN)/vkit data sketch --count 8 --seed 0 --out demo
-	$(BIN)/vkit attn-ratio --model tiny --data demo/problems.jsonl --text demo/answers.jsonl --out demo/run
+	$(BIN)/vkit demo --out demo
 
 test: $(VENV)/.built
 	$(BIN)/python -m pytest
