@@ -11,7 +11,7 @@ import click
 
 
 @click.command("attn-ratio")
-@click.option("--model", required=True, help="A folder, a hub id, or 'tiny' (offline, random weights).")
+@click.option("--model", required=True, help="A folder, a hub id, or 'tiny' (offline).")
 @click.option("--adapter", help="A LoRA adapter's folder.")
 @click.option(
     "--data", type=click.Path(path_type=Path), required=True, help="JSON Lines file or Geometry3K folder."

@@ -50,7 +50,7 @@ def cli() -> None:
     \b
     vkit attn-ratio --model tiny --data problems.jsonl --out runs/tiny
     vkit data synthesize --pairs 1000 --out data
-    vkit train-puma --model tiny --recipe tiny --data data --out runs/puma
+    vkit demo --out demo
     """
 
 

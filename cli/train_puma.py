@@ -42,6 +42,14 @@ from vkit.cli.training import in_folder, plan, read_values, say, training_option
     help="Problems with rationales, or conversations, for stage 1 in place of the pairs.",
 )
 @click.option("--stage3-data", type=click.Path(path_type=Path), multiple=True, help="The same for stage 3.")
+@click.option(
+    "--warm-up",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="STEPS",
+    help="Stage 0, for a TinyLLaVA whose encoder was never trained: it learns to read print.",
+)
 @click.option("--teacher", type=click.Choice(["live", "frozen", "ema"]), help="Of stage 2.")
 @click.option(
     "--strong",
@@ -65,6 +73,7 @@ def command(
     recipe_name: str,
     stage1_data: tuple[Path, ...],
     stage3_data: tuple[Path, ...],
+    warm_up: int,
     teacher: str | None,
     strong: str | None,
     lam: float | None,
@@ -86,7 +95,8 @@ def command(
 
     \b
     vkit data synthesize --pairs 10000 --preset miniature --tests 80 --out data
-    vkit train-puma --model tiny --recipe tiny --data data --eval data/test.jsonl --out runs/puma
+    vkit train-puma --model tiny-random --warm-up 300 --recipe tiny --data data --eval data/test.jsonl \\
+        --out runs/puma
     vkit train-puma --model checkpoints/TinyLLaVA-3.1B --stage 2 --data data --teacher frozen \\
         --set lam=0.5 --set micro_batch_size=4 --device cuda --out runs/aligned
     """
@@ -108,6 +118,10 @@ def command(
             plans[f"stage{number}"] = plan(start, files[number], recipes[number], skip_bad=skip_bad)
         click.echo(json.dumps(plans, indent=2))
         return
+    if warm_up:
+        from vkit.train.miniature import warm_start
+
+        model = str(warm_start(out, model=model, steps=warm_up, device=device, progress=True))
     result = run_puma(
         model,
         files,

@@ -210,11 +210,9 @@ class TinyLlavaModel:
         from vkit.models.tinyllava_checkpoint import write_checkpoint
 
         refuse_added(self.model)
-        raw = (
-            {**self.model.config.raw, "random_weights": True}
-            if self.random_weights
-            else self.model.config.raw
-        )
+        raw = {key: value for key, value in self.model.config.raw.items() if key != "random_weights"}
+        if self.random_weights:
+            raw["random_weights"] = True
         write_checkpoint(Path(folder), self.model, raw, self.files, max_shard_size=max_shard_size)
 
     def _item(self, request: Request, output: Sequence[int], history: History = ()) -> _Item:

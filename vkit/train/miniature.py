@@ -20,7 +20,9 @@ from typing import Any
 from vkit.errors import VkitError
 from vkit.jsonl import read_json, write_json
 from vkit.models.devices import resolve_device
+from vkit.models.loading import load_model
 from vkit.models.tiny import build_tiny
+from vkit.models.tinyllava_adapter import TinyLlavaModel
 from vkit.synthesis.engine import synthesize
 from vkit.train.encoder_warmup import warm_up
 from vkit.train.recipes import RECIPES, AlignRecipe, SftRecipe
@@ -41,30 +43,41 @@ def make_data(
 
 
 def warm_start(
-    out: Path, *, seed: int = 0, steps: int = WARMUP_STEPS, device: str = "auto", progress: bool = False
+    out: Path,
+    *,
+    model: str | None = None,
+    seed: int = 0,
+    steps: int = WARMUP_STEPS,
+    device: str = "auto",
+    progress: bool = False,
 ) -> Path:
-    """The tiny preset with an encoder that reads glyphs, in ``out/stage0/model``; returns that path.
+    """A model with an encoder that reads glyphs, in ``out/stage0/model``; returns that path.
+
+    Args:
+        model: as `load_model` takes it; None: the tiny preset with random weights of ``seed``.
 
     Raises:
-        VkitError: the folder was made with other settings.
+        VkitError: the folder was made with other settings, or the model is no TinyLLaVA.
     """
     from tqdm import tqdm
 
     place = out / "stage0"
-    made_of = {"seed": seed, "steps": steps}
+    made_of = {"model": model, "seed": seed, "steps": steps}
     if (place / "summary.json").is_file():
         theirs = read_json(place / "summary.json")["made_of"]
         if theirs != made_of:
             raise VkitError(f"{place} was made of {theirs}, not {made_of}; choose another folder")
         return place / "model"
-    model = build_tiny(seed=seed)
-    model.model.to(resolve_device(device))
+    loaded = build_tiny(seed=seed) if model is None else load_model(model, device="cpu", dtype="float32")
+    if not isinstance(loaded, TinyLlavaModel):
+        raise VkitError(f"model {loaded.name!r} is no TinyLLaVA; its encoder cannot be warmed up")
+    loaded.model.to(resolve_device(device))
     with tqdm(total=steps, desc="stage0", unit=" steps", disable=None if progress else True) as bar:
-        report = warm_up(model, steps=steps, seed=seed, progress=lambda step, loss: bar.update())
+        report = warm_up(loaded, steps=steps, seed=seed, progress=lambda step, loss: bar.update())
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    model.random_weights = False
-    model.save(place / "model")
+    loaded.random_weights = False
+    loaded.save(place / "model")
     write_json(place / "summary.json", {"made_of": made_of, **report})
     return place / "model"
 

@@ -154,7 +154,7 @@ class AlignRecipe(Recipe):
         if self.strong_cross_entropy and self.teacher != "live":
             raise VkitError(
                 f"strong_cross_entropy trains the strong side, but the {self.teacher} teacher never learns;"
-                " use teacher=live"
+                " set strong_cross_entropy=0 or teacher=live"
             )
 
 
