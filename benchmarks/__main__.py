@@ -3,9 +3,11 @@
 python -m benchmarks                        # all that need no GPU, into benchmarks/results (8 minutes)
 python -m benchmarks attention --quick      # one, with its own options
 python -m benchmarks divergence
+python -m benchmarks stage2
 python -m benchmarks end_to_end
 python -m benchmarks micro                  # pytest-benchmark over the kernels
 python -m benchmarks gpu                    # everything that needs a GPU
+python -m benchmarks reproduction           # Math-PUMA's ablation with two controls (an hour on two cores)
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-CPU_BENCHMARKS = ("attention", "divergence", "end_to_end")
-NAMES = (*CPU_BENCHMARKS, "micro", "gpu", "compile_report")
+CPU_BENCHMARKS = ("attention", "divergence", "stage2", "end_to_end")
+NAMES = (*CPU_BENCHMARKS, "micro", "gpu", "compile_report", "reproduction")
 
 
 def main(arguments: list[str]) -> int:

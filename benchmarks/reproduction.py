@@ -1,14 +1,15 @@
 """Math-PUMA's ablation (Table 3) in miniature, with the controls that the paper lacks.
 
-    python -m benchmarks reproduction                     # CPU: 3 seeds, about half an hour on two cores
+    python -m benchmarks reproduction                     # CPU: 3 seeds, about an hour on two cores
     python -m benchmarks reproduction --smoke             # the mechanics, in a minute
     python -m benchmarks reproduction --regimes --seeds 0 1 2 3 4 --scale 2 --tests 2000 --device cuda
 
 Orders of stages with a model that is trained from scratch on drawn problems, and beside them: stage 2 with
 lambda 0 (its cross-entropy alone, no divergence), stages 1-3 with as much compute as 1-2-3 had, and stage 2
-with cross-entropy on both sides. With ``--regimes`` also where the divergence could matter: stage 2 on solutions of which half are swapped, or
-stages 2 and 3 on few pairs; teacher live and frozen. Seeds share nothing but the test problems; conditions
-of a seed share the stages that they begin with alike. Every accuracy stands beside the gap.
+with cross-entropy on both sides. With ``--regimes`` also where the divergence could matter: stage 2 on
+solutions of which half are swapped, or stages 2 and 3 on few pairs; teacher live and frozen. Seeds share
+nothing but the test problems; conditions of a seed share the stages that they begin with alike. Every
+accuracy stands beside the gap.
 """
 
 from __future__ import annotations

@@ -58,6 +58,12 @@ from vkit.cli.training import in_folder, plan, read_values, say, training_option
 )
 @click.option("--lam", type=float, help="Weight of stage 2's divergence against its cross-entropy.")
 @click.option(
+    "--lora",
+    type=click.IntRange(1),
+    metavar="RANK",
+    help="Train LoRA factors of this rank in place of the language model's weights, where those train.",
+)
+@click.option(
     "--eval",
     "tests",
     type=click.Path(path_type=Path),
@@ -77,6 +83,7 @@ def command(
     teacher: str | None,
     strong: str | None,
     lam: float | None,
+    lora: int | None,
     tests: Path | None,
     max_new_tokens: int,
     config: Path | None,
@@ -109,6 +116,9 @@ def command(
         if value is not None:
             values[name] = value
     recipes = with_stage({n: RECIPES[recipe_name][n] for n in sorted(set(numbers))}, values)
+    if lora is not None:
+        with_language = (n for n, recipe in recipes.items() if "language_model" in recipe.train)
+        recipes = with_stage(recipes, {f"stage{n}.lora_rank": lora for n in with_language})
     pairs = [in_folder(data, "pairs.jsonl")]
     files = {1: list(stage1_data) or pairs, 2: pairs, 3: list(stage3_data) or pairs}
     if dry_run:

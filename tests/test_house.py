@@ -100,8 +100,11 @@ def test_help_imports_nothing_heavy():
         "import sys\n"
         "from click.testing import CliRunner\n"
         "from vkit.cli.main import cli\n"
-        "for arguments in (['--help'], ['attn-ratio', '--help'], ['data', 'check', '--help']):\n"
+        "for arguments in (['--help'], ['attn-ratio', '--help'], ['data', 'check', '--help'],\n"
+        "    ['data', 'synthesize', '--help'], ['data', 'render', '--help'], ['data', 'pairs', '--help'],\n"
+        "    ['train-puma', '--help'], ['train-sft', '--help'], ['demo', '--help']):\n"
         "    assert CliRunner().invoke(cli, arguments).exit_code == 0\n"
-        "print([name for name in ('torch', 'transformers', 'numpy', 'PIL') if name in sys.modules])\n"
+        "heavy = ('torch', 'transformers', 'numpy', 'PIL', 'sympy', 'yaml')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
     )
     assert result.stdout.strip() == "[]", result.stdout + result.stderr

@@ -58,6 +58,12 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(data, tmp_path):
     assert not out.exists()
 
 
+def test_lora_is_for_the_stages_that_train_the_language_model(data, tmp_path):
+    arguments = ["train-puma", "--model", "tiny", "--data", data, "--lora", 4, "--dry-run"]
+    plans = json.loads(run(*arguments, "--out", tmp_path / "out").stdout)
+    assert [plans[f"stage{n}"]["recipe"]["lora_rank"] for n in (1, 2, 3)] == [4, 0, 4]
+
+
 def test_lora_leaves_an_adapter(data, tmp_path):
     result = run(
         "train-sft",
