@@ -23,7 +23,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.measure import Function, environment, gemm_tflops, interleaved_ms, peak_mib, write_result
+from benchmarks.measure import (
+    Function,
+    environment,
+    free_mib,
+    gemm_tflops,
+    interleaved_ms,
+    peak_mib,
+    print_environment,
+    write_result,
+)
 from vkit.kernels._extension import load_extension
 from vkit.kernels.attention import attention_implementation, attention_rows, segment_attention
 
@@ -116,7 +125,7 @@ def measure(case: Case, device: torch.device | str, repeats: int, rate_tflops: f
     """Time and memory of every way for one case, with ratios to SDPA and eager, and the floor."""
     ways = contenders(case, device)
     skipped = {}
-    if 3 * case.weights_mebibytes > _free_mebibytes(device):
+    if 3 * case.weights_mebibytes > free_mib(device):
         del ways[EAGER]
         skipped[EAGER] = f"needs about {3 * case.weights_mebibytes / 1024:.0f} GiB"
     with torch.no_grad():
@@ -213,12 +222,6 @@ def one_hot_attention(query: Tensor, key: Tensor, value: Tensor, segments: Tenso
     return both[..., :size], both[..., size : size + NUM_SEGMENTS]
 
 
-def print_environment(found: dict[str, Any]) -> None:
-    versions = " ".join(f"{name} {version}" for name, version in found["versions"].items() if version)
-    device = f"{found['device']}, {found['threads']} threads, {found['cpu_capability']}"
-    print(f"{device}; {versions}; {found['date']}")
-
-
 def print_case(measured: dict[str, Any]) -> None:
     """One table: a line a way, the floor last."""
     floor = measured["floor"]
@@ -251,16 +254,6 @@ def _verdicts(case: Case, rows: dict[str, dict[str, Any]], device_type: str) -> 
         for (way, what), most in TARGETS.get(device_type, {}).items()
         if rows[way][what] is not None
     ]
-
-
-def _free_mebibytes(device: torch.device | str) -> float:
-    device = torch.device(device)
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] / 2**20
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) / 1024
-    return float("inf")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from benchmarks.attention import _free_mebibytes, print_environment
-from benchmarks.measure import Function, environment, interleaved_ms, peak_mib, write_result
+from benchmarks.measure import (
+    Function,
+    environment,
+    free_mib,
+    interleaved_ms,
+    peak_mib,
+    print_environment,
+    write_result,
+)
 from vkit.kernels._extension import load_extension
 from vkit.kernels.divergence import divergence_implementation, linear_puma_loss
 
@@ -178,7 +185,7 @@ def contenders(case: Case, device: torch.device | str) -> tuple[dict[str, Functi
     else:
         ways |= _liger(hidden, teacher, weight, labels, gradients)
     needed = 10 * case.logits_mebibytes
-    if needed > _free_mebibytes(device):
+    if needed > free_mib(device):
         for name in (EAGER, EAGER_CE):
             del ways[name]
             skipped[name] = f"needs about {needed / 1024:.0f} GiB"

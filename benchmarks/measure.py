@@ -31,6 +31,7 @@ from vkit.kernels._extension import load_extension
 Function = Callable[[], Any]
 PACKAGES = ("torch", "triton", "transformers", "vkit")
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_MEMORY = Path("/proc/meminfo")
 
 
 def interleaved_ms(
@@ -83,6 +84,17 @@ def peak_mib(function: Function, device: torch.device | str) -> float:
     return _status_mib("VmHWM") - before
 
 
+def free_mib(device: torch.device | str) -> float:
+    """MiB that a call could still allocate, infinite where the system does not say."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2**20
+    if not _MEMORY.exists():
+        return float("inf")
+    (available,) = (x for x in _MEMORY.read_text().splitlines() if x.startswith("MemAvailable:"))
+    return int(available.split()[1]) / 1024
+
+
 def gemm_tflops(dtype: torch.dtype, device: torch.device | str, size: int | None = None) -> float:
     """10^12 operations per second of a square matrix product, the rate that floors are computed with."""
     size = size or (8192 if torch.device(device).type == "cuda" else 2048)
@@ -109,6 +121,13 @@ def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
     if device.type == "cuda":
         found["cuda"] = torch.version.cuda
     return found
+
+
+def print_environment(found: dict[str, Any]) -> None:
+    """One line of what `environment` found."""
+    versions = " ".join(f"{name} {version}" for name, version in found["versions"].items() if version)
+    device = f"{found['device']}, {found['threads']} threads, {found['cpu_capability']}"
+    print(f"{device}; {versions}; {found['date']}")
 
 
 def _calls_ms(function: Function, device: torch.device, calls: int) -> float:

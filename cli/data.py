@@ -84,7 +84,10 @@ for other in (data_import.pairs, data_pairs.render, data_pairs.augment):
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
 @click.option("--size", type=int, default=336, show_default=True, help="Side of the pictures, pixels.")
 @click.option(
-    "--subject", "subjects", multiple=True, help="plane, solid or functions; repeat. [default: all]"
+    "--subject",
+    "subjects",
+    multiple=True,
+    help="plane, solid or functions; repeat. [default: all, or those of --family]",
 )
 @click.option("--family", "families", multiple=True, help="Only this family of problems; repeat.")
 @click.option("--versions", nargs=2, help="These two of every problem, the text-rich one first.")
@@ -114,7 +117,7 @@ def synthesize(
     vkit data synthesize --pairs 12000 --preset miniature --out miniature
     """
     from vkit.synthesis.engine import synthesize as draw
-    from vkit.synthesis.registry import SUBJECTS
+    from vkit.synthesis.registry import subjects_of
 
     manifest = draw(
         out,
@@ -123,7 +126,7 @@ def synthesize(
         workers=workers,
         seed=seed,
         size=size,
-        subjects=subjects or SUBJECTS,
+        subjects=subjects or subjects_of(families),
         families=families,
         versions=versions or None,
         preset=preset,

@@ -26,6 +26,7 @@ def command() -> None:
     from vkit.errors import VkitError
     from vkit.kernels._extension import load_extension
     from vkit.kernels.attention import attention_implementation
+    from vkit.kernels.divergence_rows import divergence_implementation
 
     why_not = load_extension()
     try:
@@ -41,6 +42,10 @@ def command() -> None:
             "cpu": attention_implementation("cpu", torch.float32),
             "cuda": attention_implementation("cuda", torch.bfloat16) if gpus else None,
         },
+        "divergence": {
+            "cpu": divergence_implementation("cpu", torch.float32),
+            "cuda": divergence_implementation("cuda", torch.float32) if gpus else None,
+        },
         "cpu_capability": capability,
         "threads": torch.get_num_threads(),
         "gpus": gpus,
@@ -48,8 +53,9 @@ def command() -> None:
     click.echo(json.dumps(report, indent=2))
     if why_not:
         click.echo(
-            f"{why_not}: attention on the CPU runs in plain PyTorch, exact but slower. To build it, install "
-            "a C++17 compiler and run: pip install --no-build-isolation --force-reinstall --no-deps .",
+            f"{why_not}: attention and divergence on the CPU run in plain PyTorch, exact but slower. "
+            "To build it, install a C++17 compiler and run: "
+            "pip install --no-build-isolation --force-reinstall --no-deps .",
             err=True,
         )
     if not gpus:

@@ -58,6 +58,8 @@ def main() -> None:
     """Entry point: exit 0, 1 for an error told in one line, 2 for wrong usage."""
     for library in ("TRANSFORMERS", "HF_HUB"):  # what they log, an error of ours says in its one line
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    if not sys.stderr.isatty():  # bars of the libraries; ours know it by themselves
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         cli(prog_name="vkit")
     except VkitError as error:

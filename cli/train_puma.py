@@ -70,6 +70,9 @@ from vkit.cli.training import in_folder, plan, read_values, say, training_option
     help="Problems in several versions, answered after each stage: accuracies and the gap.",
 )
 @click.option("--max-new-tokens", type=click.IntRange(1), default=64, show_default=True, help="Of --eval.")
+@click.option(
+    "--eval-batch", type=click.IntRange(1), default=64, show_default=True, help="Problems answered at once."
+)
 @training_options
 def command(
     model: str,
@@ -86,6 +89,7 @@ def command(
     lora: int | None,
     tests: Path | None,
     max_new_tokens: int,
+    eval_batch: int,
     config: Path | None,
     assignments: tuple[str, ...],
     device: str,
@@ -111,11 +115,12 @@ def command(
     from vkit.train.stages import run_puma, with_stage
 
     numbers = _order(stage, order)
-    values = read_values(config, assignments)
-    for name, value in (("teacher", teacher), ("strong", strong), ("lam", lam)):
-        if value is not None:
-            values[name] = value
-    recipes = with_stage({n: RECIPES[recipe_name][n] for n in sorted(set(numbers))}, values)
+    options = {"teacher": teacher, "strong": strong, "lam": lam}
+    recipes = with_stage(
+        {n: RECIPES[recipe_name][n] for n in sorted(set(numbers))},
+        *read_values(config, assignments),
+        {name: value for name, value in options.items() if value is not None},
+    )
     if lora is not None:
         with_language = (n for n, recipe in recipes.items() if "language_model" in recipe.train)
         recipes = with_stage(recipes, {f"stage{n}.lora_rank": lora for n in with_language})
@@ -140,6 +145,7 @@ def command(
         order=numbers,
         tests=tests,
         max_new_tokens=max_new_tokens,
+        eval_batch_size=eval_batch,
         device=device,
         skip_bad=skip_bad,
         checkpoint_every=checkpoint_every,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -58,10 +59,11 @@ def command(
     from vkit.train.recipes import SFT_RECIPES, override
     from vkit.train.stages import run_stage
 
-    values = read_values(config, assignments)
-    for name, value in (("lora_rank", lora), ("pack_to", pack_to)):
-        if value is not None:
-            values[name] = value
+    values: dict[str, Any] = {}
+    for layer in read_values(config, assignments):
+        values.update(layer)
+    options = {"lora_rank": lora, "pack_to": pack_to}
+    values.update({name: value for name, value in options.items() if value is not None})
     recipe = override(SFT_RECIPES[recipe_name], values)
     files = [in_folder(path, "pairs.jsonl") for path in data]
     if dry_run:

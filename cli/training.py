@@ -39,11 +39,11 @@ def training_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def read_values(config: Path | None, assignments: tuple[str, ...]) -> dict[str, Any]:
-    """The settings of a YAML file, overruled by those of the command line."""
+def read_values(config: Path | None, assignments: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a YAML file, and those of the command line, which overrule them."""
     from vkit.train.recipes import parse_assignments, read_settings
 
-    return {**(read_settings(config) if config else {}), **parse_assignments(assignments)}
+    return (read_settings(config) if config else {}), {**parse_assignments(assignments)}
 
 
 def plan(model: str, files: Sequence[Path], recipe: Any, *, skip_bad: bool) -> dict[str, Any]:

@@ -26,6 +26,10 @@ was built), and plain PyTorch everywhere else. `divergence_implementation` says 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from .divergence_checks import (
@@ -83,7 +87,7 @@ def linear_puma_loss(
 
     Logits are float32 whatever the inputs are (float64 if they are), under autocast too. Gradients are
     computed in the forward, for those of student_hidden, weight and bias that require one, and are once
-    differentiable.
+    differentiable. Under torch.compile the loss is a break of the graph, which ``fullgraph=True`` refuses.
 
     Returns:
         `PumaLoss`: total, to be differentiated, and its three parts.
@@ -104,9 +108,11 @@ def linear_puma_loss(
     check_student_head(student_hidden, weight, bias)
     check_teacher_head(student_hidden, weight, teacher_hidden, teacher_weight, teacher_bias, scoring)
     check_labels(labels, student_hidden.shape[:1], student_hidden.device)
-    rows = count_rows(labels, ignore_index, weight.shape[0])
+    rows = _outside_graphs(count_rows, labels, ignore_index, weight.shape[0])
     teacher = None if teacher_hidden is None else (teacher_hidden, teacher_weight, teacher_bias)
-    total, parts = head_loss(student_hidden, weight, bias, teacher, rows, scoring, reduction, chunk_mib)
+    total, parts = _outside_graphs(
+        head_loss, student_hidden, weight, bias, teacher, rows, scoring, reduction, chunk_mib
+    )
     return PumaLoss.of(total, parts, rows.count)
 
 
@@ -158,7 +164,18 @@ def puma_loss(
     check_logits(student_logits, teacher_logits, scoring)
     check_labels(labels, student_logits.shape[:-1], student_logits.device)
     vocabulary = student_logits.shape[-1]
-    rows = count_rows(labels.reshape(-1), ignore_index, vocabulary)
+    rows = _outside_graphs(count_rows, labels.reshape(-1), ignore_index, vocabulary)
     teacher = None if teacher_logits is None else teacher_logits.reshape(-1, vocabulary)
-    total, parts = logits_loss(student_logits.reshape(-1, vocabulary), teacher, rows, scoring, reduction)
+    student = student_logits.reshape(-1, vocabulary)
+    total, parts = _outside_graphs(logits_loss, student, teacher, rows, scoring, reduction)
     return PumaLoss.of(total, parts, rows.count)
+
+
+def _outside_graphs(function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments), which torch.compile runs and does not trace.
+
+    How many rows count is in the labels, so a graph could hold neither their number nor that of the chunks.
+    """
+    if torch.compiler.is_compiling():
+        return torch.compiler.disable(function)(*arguments)
+    return function(*arguments)

@@ -24,6 +24,7 @@ from .divergence_scoring import Divergence
 CHUNK_MIB = {"cpu": 68.0, "cuda": 768.0}
 OTHER_CHUNK_MIB = 256.0
 ROWS_PER_TILE = 64  # chunks on a GPU have a multiple of them, if they can: its products work in such tiles
+SCALED_ELEMENTS = 2**22  # of a gradient in half precision that are in full at a time
 
 # Hidden states (N, Dt), weight (V, Dt) and bias (V,); without a weight the student's head serves.
 Teacher = tuple[Tensor, "Tensor | None", "Tensor | None"]
@@ -54,6 +55,7 @@ def count_rows(labels: Tensor, ignore_index: int, vocabulary: int) -> CountedRow
     Raises:
         ValueError: a label is neither in 0..vocabulary-1 nor ``ignore_index``.
     """
+    labels = labels.long().contiguous()  # a vocabulary compared as int8, say, would wrap around
     counted = labels != ignore_index
     unknown = counted & ((labels < 0) | (labels >= vocabulary))
     # One label that is no word marks every row and one more, which shows in the size of the result: looking
@@ -67,8 +69,8 @@ def count_rows(labels: Tensor, ignore_index: int, vocabulary: int) -> CountedRow
             f"row {row} has {int(labels[row])}"
         )
     if len(index) == len(labels):
-        return CountedRows(None, labels.long(), len(labels))
-    return CountedRows(index, labels[index].long(), len(index))
+        return CountedRows(None, labels, len(labels))
+    return CountedRows(index, labels[index], len(index))
 
 
 def head_loss(
@@ -267,6 +269,15 @@ def _finish(
 
 def _scaled_gradients(ctx: Any, grad_total: Tensor) -> list[Tensor | None]:
     return [
-        None if grad is None else (grad * grad_total.to(grad.dtype)).to(dtype)
+        None if grad is None else _scaled(grad, grad_total, dtype)
         for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
     ]
+
+
+def _scaled(grad: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:
+    """grad * factor in the factor's precision, of which bfloat16 would keep three digits."""
+    scaled = torch.empty_like(grad, dtype=dtype)
+    rows = max(1, SCALED_ELEMENTS // max(1, grad[:1].numel()))
+    for block, result in zip(grad.split(rows), scaled.split(rows), strict=True):
+        torch.mul(block.to(torch.promote_types(grad.dtype, factor.dtype)), factor, out=result)
+    return scaled

@@ -45,6 +45,15 @@ def test_a_broken_line_in_the_middle_is_told_and_nothing_is_lost(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_store_is_cut_to_its_first_items(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"id": 1}\n{"id": 22}\n{"id": 3}\n{"id"')
+    with JsonlStore(path) as store:
+        store.cut(2)
+        store.append({"id": 4})
+    assert path.read_text() == '{"id": 1}\n{"id": 22}\n{"id": 4}\n'
+
+
 def test_a_second_writer_is_refused(tmp_path):
     path = tmp_path / "items.jsonl"
     code = (

@@ -39,7 +39,7 @@ def right_triangle(**changes):
         ),
         question="Find AB.",
         figure=figure,
-        steps=(Step("c", "AB", "sqrt(a**2 + b**2)", "By the Pythagorean theorem.", "cm"),),
+        steps=(Step("c", "AB", "sqrt(a**2 + b**2)", "By the Pythagorean theorem,", "cm"),),
         mistakes=(
             Mistake("a + b", "added"),
             Mistake("sqrt(a**2 - b**2)", "subtracted"),
@@ -140,7 +140,7 @@ def test_mistakes_that_are_right_or_alike_or_negative_do_not_count():
 def test_the_rationale_copies_computes_and_answers():
     assert right_triangle().rationale("B") == (
         "Given: ∠ACB = 90°, AC = 3 cm, BC = 4 cm.\n"
-        "By the Pythagorean theorem. AB = √(4² + 3²) = 5 cm.\n"
+        "By the Pythagorean theorem, AB = √(4² + 3²) = 5 cm.\n"
         "Answer: B"
     )
 
@@ -225,6 +225,17 @@ def test_a_label_without_room_is_rejected():
         figure.segment((-0.5, y / 40), (1.5, y / 40))
     with pytest.raises(Rejected, match="no free place"):
         lay_out(figure, (marks.Length("A", "B", "12 cm"),))
+
+
+def test_a_length_is_not_written_beyond_another_line():
+    """It would be read as that line's: here AB runs between two lines that leave no room beside it."""
+    figure = Figure()
+    for name, y in (("A", 0.0), ("C", 0.8), ("E", -0.8)):
+        figure.point(name, 0, y, letter=False), figure.point(name.lower(), 10, y, letter=False)
+        figure.segment(name, name.lower())
+    lay_out(figure, [marks.Length("C", "c", "10 cm")])
+    with pytest.raises(Rejected, match="no free place for '10 cm'"):
+        lay_out(figure, [marks.Length("A", "a", "10 cm")])
 
 
 def test_graphs_and_solids_are_drawn_and_measured():

@@ -198,8 +198,6 @@ def test_the_command_draws_and_summarises(tmp_path):
         "synthesize",
         "--pairs",
         "3",
-        "--subject",
-        "plane",
         "--family",
         "chords",
         "--out",
@@ -208,4 +206,4 @@ def test_the_command_draws_and_summarises(tmp_path):
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pairs"]["by_family"] == {"chords": 3}
-    assert CliRunner().invoke(cli, ["data", "check", str(out / "pairs.jsonl")]).exit_code in (0, 1)
+    assert CliRunner().invoke(cli, ["data", "check", str(out / "pairs.jsonl")]).exit_code == 0

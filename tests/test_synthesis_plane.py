@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from vkit.synthesis.exact import as_float
 from vkit.synthesis.figure import Rejected
+from vkit.synthesis.layout import lay_out
+from vkit.synthesis.marks import Length, Ticks
 from vkit.synthesis.registry import families
+from vkit.synthesis.versions import every_mark
 
 FAMILIES = {family.name: family for family in families("plane")}
 
@@ -136,3 +139,66 @@ def test_what_is_described_names_every_letter_of_the_figure(name):
         text = f"{problem.description} {problem.given} {problem.question}"
         for letter in problem.figure.letters.values():
             assert re.search(rf"(?<![a-z]){letter}", text), (letter, text)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_every_form_finds_room_in_a_picture(name):
+    """Else the form is never seen: its candidates are thrown away."""
+    placed = {}
+    for seed in range(40):
+        problem = draw(name, seed)
+        if placed.get(problem.form) is True:
+            continue
+        try:
+            lay_out(problem.figure, every_mark(problem), 336)
+            placed[problem.form] = True
+        except Rejected:
+            placed[problem.form] = placed.get(problem.form, 0) + 1
+    assert all(found is True or found < 4 for found in placed.values()), placed
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_strokes_and_lengths_stand_at_segments_that_no_named_point_cuts(name):
+    """At a cut segment they would be read as those of a part."""
+    for seed in range(30):
+        problem = draw(name, seed)
+        figure = problem.figure
+        for mark in every_mark(problem):
+            if isinstance(mark, (Length, Ticks)):
+                whole = figure.length(mark.first, mark.second)
+                for name_of in set(figure.letters) - {mark.first, mark.second}:
+                    way = figure.length(mark.first, name_of) + figure.length(name_of, mark.second)
+                    assert way > 1.0001 * whole, (problem.form, mark, name_of)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_what_is_said_is_whole_sentences(name):
+    for seed in range(20):
+        problem = draw(name, seed)
+        text = f"{problem.description} {problem.given} {problem.question} {problem.rationale('A')}"
+        assert not re.search(r"[.?!]\s+(?!sin|cos|tan)[a-z]{2,}", text), text
+        assert "theorem. " not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "words"),
+    [
+        ("crossing lines", "three lines", "in this order, the rays"),
+        ("parallel lines", "co-interior", "on the same side of"),
+        ("parallel lines", "zigzag", "on the same side of"),
+        ("parallel lines", "triangle between parallels", "on different sides of"),
+        ("inscribed angles", "angles at the center and the circle", "O lies inside triangle"),
+    ],
+)
+def test_words_alone_leave_one_figure_only(name, form, words):
+    """Where another order of the points would give another answer, the order is said."""
+    problem = next(p for p in (draw(name, seed) for seed in range(100)) if p.form == form)
+    assert words in problem.description
+
+
+@pytest.mark.parametrize("name", ["chords", "similar triangles", "parallelograms", "Pythagoras"])
+def test_forms_are_about_as_often_as_each_other(name):
+    """However many of their numbers are rejected."""
+    forms = [draw(name, seed).form for seed in range(120)]
+    assert all(forms.count(form) >= 5 for form in set(forms))
+    assert len(set(forms)) >= 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
@@ -14,13 +15,14 @@ import pytest
 from vkit.synthesis.drawn import VERSIONS
 from vkit.synthesis.exact import as_float, evaluate, show
 from vkit.synthesis.figure import Rejected
+from vkit.synthesis.layout import lay_out
 from vkit.synthesis.marks import Dimension, Label, Length
 from vkit.synthesis.problem import Problem
 from vkit.synthesis.registry import Family, families
 from vkit.synthesis.solid.bodies import Ball, Body, Polyhedron, Round, box, pyramid
 from vkit.synthesis.solid.drawing import Solid, axonometric, cabinet
 from vkit.synthesis.solid.facts import given, solid_problem
-from vkit.synthesis.versions import draw_versions, plan
+from vkit.synthesis.versions import draw_versions, every_mark, plan
 
 FAMILIES = families("solid")
 SEEDS = 24
@@ -248,6 +250,36 @@ def test_all_versions_are_drawn_the_same_from_the_same_seed(family: Family) -> N
     first = draw()
     assert first == draw()
     assert [picture is None for _, picture in first] == [True, False, False, False, False]
+
+
+def test_every_form_finds_room_in_a_picture() -> None:
+    """Else the form is never seen: its candidates are thrown away."""
+    tried: dict[str, list[bool]] = {}
+    for _, problem in problems():
+        results = tried.setdefault(problem.form, [])
+        if not any(results) and len(results) < 6:
+            try:
+                lay_out(problem.figure, every_mark(problem), 336)
+                results.append(True)
+            except Rejected:
+                results.append(False)
+    assert not [form for form, results in tried.items() if len(results) >= 6 and not any(results)]
+
+
+def test_what_is_a_cube_is_said_in_every_version() -> None:
+    """A picture does not tell it from a box."""
+    named = [p for _, p in problems() if "cube" in p.form and p.form != "cubes that fill a box"]
+    assert len(named) > 10
+    for problem in named:
+        assert "cube" in problem.question, problem.form
+
+
+def test_sentences_begin_with_a_capital() -> None:
+    for _, problem in problems():
+        for version in VERSIONS:
+            said = plan(problem, version, ())
+            for text in filter(None, (said.text, said.written)):
+                assert not re.search(r"(^|[.?!] )[a-z]{2,}", text), text
 
 
 def test_values_in_the_picture_are_marks_and_never_the_answer() -> None:

@@ -1,6 +1,7 @@
 """``vkit train-puma`` and ``vkit train-sft`` as people call them."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -103,11 +104,36 @@ def test_wrong_usage_exits_2(data, tmp_path, arguments, message):
         (["--set", "alfa=1"], "no stage that runs has a setting 'alfa'"),
         (["--set", "lr"], "write it as name=value"),
         (["--config", "none.yaml"], "none.yaml cannot be read"),
-        (["--stage1-data", "none.jsonl"], "none.jsonl cannot be read"),
+        (["--stage3-data", "none.jsonl"], "none.jsonl cannot be read"),
+        (["--eval", "none.jsonl"], "none.jsonl cannot be read"),
+        (["--eval", "{data}/pairs.jsonl"], "unknown key 'text_rich'"),
+        (["--set", "stage3.epochs=0.001", "--set", "stage3.max_steps=0"], "records to learn from"),
     ],
 )
-def test_bad_settings_are_one_line(data, tmp_path, arguments, message):
+def test_what_is_wrong_is_told_in_one_line_before_any_stage_trains(data, tmp_path, arguments, message):
+    arguments = [argument.format(data=data) for argument in arguments]
     result = run("train-puma", *TINY, "--data", data, *arguments, "--out", tmp_path / "out")
     assert isinstance(result.exception, VkitError)
     assert message in str(result.exception)
     assert "\n" not in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_overrules_the_settings_file_for_one_stage_too(data, tmp_path):
+    config = tmp_path / "settings.yaml"
+    config.write_text("lr: 0.5\nstage2: {lam: 0.3, lr: 0.25, teacher: live}\n")
+    arguments = ["--config", config, "--set", "lr=0.125", "--lam", 0.7, "--set", "stage1.lr=0.75"]
+    result = run("train-puma", *TINY, "--data", data, *arguments, "--dry-run", "--out", tmp_path / "out")
+    recipes = [plan["recipe"] for plan in json.loads(result.stdout).values()]
+    assert [recipe["lr"] for recipe in recipes] == [0.75, 0.125, 0.125]
+    assert (recipes[1]["lam"], recipes[1]["teacher"]) == (0.7, "live")
+
+
+def test_accuracies_of_other_problems_are_not_taken_for_those_of_these(data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    tests = tmp_path / "data" / "test.jsonl"
+    arguments = ["train-puma", *TINY, "--stage", "1", "--data", data, "--max-new-tokens", 2, "--eval", tests]
+    assert run(*arguments, "--out", tmp_path / "out").exit_code == 0
+    tests.write_text(tests.read_text().replace('"answer": "', '"answer": "1'))
+    result = run(*arguments, "--out", tmp_path / "out")
+    assert "evaluation.json was made of" in str(result.exception)

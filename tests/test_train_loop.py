@@ -5,15 +5,15 @@ import json
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 
 from tests.training_data import write_pairs
 from vkit.errors import VkitError
+from vkit.jsonl import JsonlStore
 from vkit.models.loading import load_model
 from vkit.models.tiny import build_tiny
-from vkit.models.training import choose_trainable
-from vkit.train import checkpoint, loop
-from vkit.train.align import AlignTask
+from vkit.train import checkpoint, loop, stages
 from vkit.train.collapse import CollapseWatch
 from vkit.train.data import Order, open_examples
 from vkit.train.loop import planned_steps, train
@@ -30,10 +30,7 @@ def pairs(tmp_path_factory):
 
 
 def make_task(pairs, recipe, **settings):
-    model = build_tiny(seed=3)
-    choose_trainable(model, recipe.train)
-    kind = AlignTask if isinstance(recipe, AlignRecipe) else SftTask
-    return kind(model, open_examples([pairs], recipe), recipe, **settings)
+    return stages.make_task(build_tiny(seed=3), open_examples([pairs], recipe), recipe, **settings)
 
 
 class Killed(BaseException):
@@ -51,7 +48,14 @@ def kill_at(monkeypatch, step):
     monkeypatch.setattr(loop._Run, "one_step", dying)
 
 
-@pytest.mark.parametrize("recipe", [SFT, ALIGN], ids=["sft", "align"])
+LORA = {"lora_rank": 2, "lora_dropout": 0.5, "train": ("connector", "language_model")}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [SFT, ALIGN, replace(SFT, **LORA), replace(ALIGN, teacher="frozen", lam=0.9, **LORA)],
+    ids=["sft", "align", "sft-lora", "align-lora-frozen"],
+)
 def test_a_resumed_run_ends_in_the_same_weights(pairs, tmp_path, monkeypatch, recipe):
     whole = make_task(pairs, recipe)
     expected = train(whole, recipe, tmp_path / "whole")
@@ -82,7 +86,8 @@ def test_the_ema_teacher_is_resumed_too(pairs, tmp_path, monkeypatch):
         train(task, ALIGN, tmp_path, checkpoint_every=4)
     again = make_task(pairs, ALIGN)
     run = loop._Run(again, ALIGN, tmp_path)
-    run.resume(lambda line: None)
+    with JsonlStore(tmp_path / "log.jsonl") as log:
+        run.resume(log, lambda line: None)
     for (name, one), other in zip(task.extra_tensors().items(), again.extra_tensors().values()):
         assert torch.equal(one, other), name
 
@@ -166,13 +171,99 @@ def test_bad_records_are_left_out_and_listed(pairs, tmp_path, monkeypatch):
         return encode(requests, answers, **how)
 
     monkeypatch.setattr(task.adapter, "encode_training", refuse)
-    summary = train(task, recipe, tmp_path)
-    assert {refused["id"] for refused in summary["refused"]} == {"p3"}
+    summary = train(task, recipe, tmp_path / "all")  # 12 of 9 records: it comes again
+    assert [refused["id"] for refused in summary["refused"]] == ["p3"]
+
+    alone = replace(recipe, batch_size=1, max_steps=9)
+    task = make_task(pairs, alone, skip_bad=True)
+    monkeypatch.setattr(task.adapter, "encode_training", refuse)
+    with pytest.raises(VkitError, match=r"none of its 1 records .*'p3': made to fail; .* raise batch_size"):
+        train(task, alone, tmp_path / "alone")
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_from_it(pairs, tmp_path, monkeypatch):
+    whole = make_task(pairs, SFT)
+    expected = train(whole, SFT, tmp_path / "whole")
+    out = tmp_path / "full"
+    save_file = safetensors.torch.save_file
+    for every in (2, 3):  # the checkpoint of step 4 fails; then, resumed at step 2, the model after that of 3
+        room = iter([True])
+
+        def save(tensors, path, metadata=None, room=room):
+            if not next(room, False):
+                raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+            save_file(tensors, path, metadata)
+
+        monkeypatch.setattr(safetensors.torch, "save_file", save)
+        with pytest.raises(VkitError, match=r"safetensors cannot be written \(.*No space.*\); make room"):
+            train(make_task(pairs, SFT), SFT, out, checkpoint_every=every)
+        assert not (out / "model").exists()
+    monkeypatch.undo()
+    task = make_task(pairs, SFT)
+    summary = train(task, SFT, out, checkpoint_every=2)
+    assert {**summary, "seconds": 0} == {**expected, "seconds": 0}
+    for (name, one), (_, other) in zip(whole.trainable(), task.trainable()):
+        assert torch.equal(one, other), name
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        p.name for p in (tmp_path / "whole").iterdir()
+    )
+
+
+def test_a_second_run_into_the_folder_is_refused_and_spoils_nothing(pairs, tmp_path, monkeypatch):
+    one_step = loop._Run.one_step
+
+    def second_run_in_between(self, tell):
+        if self.step == 3:
+            with monkeypatch.context() as patch:
+                patch.setattr(loop._Run, "one_step", one_step)
+                with pytest.raises(VkitError, match="in use by another run"):
+                    train(make_task(pairs, SFT), SFT, tmp_path)
+        return one_step(self, tell)
+
+    monkeypatch.setattr(loop._Run, "one_step", second_run_in_between)
+    train(make_task(pairs, SFT), SFT, tmp_path, checkpoint_every=2)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_other_data_are_refused_the_folder(tmp_path):
+    path = write_pairs(tmp_path, 4)
+    train(make_task(path, SFT), SFT, tmp_path / "out")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(reversed(lines)))
+    with pytest.raises(VkitError, match="made with other settings \\(data:"):
+        train(make_task(path, SFT), SFT, tmp_path / "out")
+
+    picture = tmp_path / "images" / "p0-vision-only.png"
+    picture.rename(tmp_path / "kept.png")
+    without_first = open_examples([path], SFT, skip_bad=True)
+    (tmp_path / "images" / "p1-vision-only.png").rename(picture)
+    without_second = open_examples([path], SFT, skip_bad=True)
+    assert len(without_first) == len(without_second)
+    assert without_first.digest != without_second.digest
+
+
+def test_memory_that_is_full_is_one_line(pairs, tmp_path, monkeypatch):
+    def full(self, micro, totals):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(SftTask, "loss", full)
+    with pytest.raises(VkitError, match="does not hold 2 records at once; lower micro_batch_size"):
+        train(make_task(pairs, SFT), SFT, tmp_path)
+
+
+def test_epochs_are_logged_as_far_as_the_records_go(pairs, tmp_path):
+    recipe = replace(SFT, batch_size=12, max_steps=0)  # 18 records: both twins of 9 pairs
+    train(make_task(pairs, recipe), recipe, tmp_path)
+    epochs = [json.loads(line)["epoch"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert epochs == [0.6667, 1.0]
 
 
 def test_steps_and_order():
     assert planned_steps(10, Recipe(batch_size=4)) == 3
     assert planned_steps(10, Recipe(batch_size=4, epochs=2)) == 5
+    with pytest.raises(VkitError, match=r"come to 0\.01 records"):
+        planned_steps(10, Recipe(epochs=0.001))
     order = Order(10, seed=1)
     first, second = order.take(0, 10), order.take(10, 10)
     assert sorted(first) == sorted(second) == list(range(10))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ class JsonlStore:
             self._file.truncate(whole)
             _name_file(error, self.path)
             raise
+
+    def cut(self, count: int) -> None:
+        """Keep the first ``count`` objects of the file."""
+        with self.path.open("rb") as file:
+            self._file.truncate(sum(len(line) for line in islice(file, count)))
+        self.items = self.items[:count]
 
     def __enter__(self) -> JsonlStore:
         return self

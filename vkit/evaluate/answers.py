@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from vkit.evaluate.choices import extract_choice
 
-_ANSWER = re.compile(r"(?i:\banswer\b\s*(?:is\b|:|=)?)\s*")
+_ANSWER = re.compile(r"(?i:\banswer\b\s*(?:is\b\s*)?[:=]?)\s*")
+_ALONE = re.compile(r"\s*([^\s=;]*\d[^\s=;]*)\s*")
 
 
 def judge(output: str, answer: str, choices: Sequence[str]) -> bool | None:
@@ -32,15 +33,19 @@ def extract(output: str, choices: Sequence[str]) -> str | None:
 def extract_value(text: str) -> str | None:
     """What follows the last "answer" on its line, without blanks and the full stop; None if nothing does.
 
+    Without that word a text counts that is one number or expression and nothing else, as a model says that
+    was trained on answers alone.
+
     >>> extract_value("The answer is 12 cm.\\n"), extract_value("I do not know")
     ('12cm', None)
     """
     ends = [match.end() for match in _ANSWER.finditer(text)]
     if not ends:
-        return None
+        alone = _ALONE.fullmatch(text)
+        return _normal(alone.group(1)) or None if alone else None
     line = text[ends[-1] :].partition("\n")[0]
     return _normal(line) or None
 
 
 def _normal(value: str) -> str:
-    return "".join(value.split()).rstrip(".")
+    return "".join(value.split()).lstrip("*$").rstrip(".*$")  # also the marks of bold print and of LaTeX

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 # A capital letter that ends there, after words that announce it: "Answer: C", "the answer is (C)"; then,
 # weaker, "option C". Small letters are not taken: "the answer is a circle".
 _LETTER = r"[\s(\[*$\"']*([A-Z])(?![A-Za-z0-9'])"
-_ANSWER = re.compile(r"(?i:\banswer\b\s*(?:is|:|=)?\s*(?:option|choice)?)" + _LETTER)
+_ANSWER = re.compile(r"(?i:\banswer\b\s*(?:is\b)?\s*[:=]?\s*(?:option|choice)?)" + _LETTER)
 _OPTION = re.compile(r"(?i:\b(?:option|choice)\b\s*(?:is|:|=)?)" + _LETTER)
 _ALONE = re.compile(r"^[\s(\[*\"']*([A-Za-z])[\s)\].:*\"']*$")
 _LEADING = re.compile(r"^\s*[(\[]?([A-Z])[)\].:,]+(?:\s|$)")

@@ -17,6 +17,7 @@ from typing import Any
 
 from vkit.errors import VkitError
 from vkit.evaluate.answers import judge
+from vkit.images import resolve_inside
 from vkit.models.protocol import VisionLanguageModel
 from vkit.prompts import build_request
 from vkit.records import Sample
@@ -39,17 +40,11 @@ def evaluate_versions(
         ``{id, version, output, correct}`` in order.
 
     Raises:
-        VkitError: a sample has no version or no answer; names it.
+        VkitError: as `by_version`.
     """
     from tqdm import tqdm
 
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if not isinstance(sample.meta.get("version"), str):
-            raise VkitError(f"record {sample.id!r} has no version in its meta; name it there")
-        if sample.answer is None:
-            raise VkitError(f"record {sample.id!r} has no answer to compare with; add it")
-        groups.setdefault(sample.meta["version"], []).append(sample)
+    groups = by_version(samples)
     items = []
     total = sum(map(len, groups.values()))
     with tqdm(total=total, desc="evaluate", unit=" answers", disable=None if progress else True) as bar:
@@ -63,16 +58,35 @@ def evaluate_versions(
     return {**score(items), "items": items}
 
 
+def by_version(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    """The samples by ``meta["version"]``.
+
+    Raises:
+        VkitError: a sample has no version or no answer, or its picture's file is missing; names it.
+    """
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        version = sample.meta.get("version")
+        if not isinstance(version, str) or version == "all":
+            raise VkitError(f"record {sample.id!r} has no version in its meta (or 'all'); name it there")
+        if sample.answer is None:
+            raise VkitError(f"record {sample.id!r} has no answer to compare with; add it")
+        if sample.image is not None and not resolve_inside(sample.folder, sample.image).is_file():
+            raise VkitError(f"record {sample.id!r}: image {sample.image} is missing; check the record's path")
+        groups.setdefault(version, []).append(sample)
+    return groups
+
+
 def score(items: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The numbers of `evaluate_versions` from its items."""
-    by_version: dict[str, list[bool | None]] = {}
+    marks: dict[str, list[bool | None]] = {}
     for item in items:
-        by_version.setdefault(item["version"], []).append(item["correct"])
-    accuracy = {version: 100 * _mean(found) for version, found in by_version.items()}
-    everything = [correct for found in by_version.values() for correct in found]
+        marks.setdefault(item["version"], []).append(item["correct"])
+    accuracy = {version: 100 * _mean(found) for version, found in marks.items()}
+    everything = [correct for found in marks.values() for correct in found]
     return {
         "accuracy": {**accuracy, "all": 100 * _mean(everything)},
-        "count": {version: len(found) for version, found in by_version.items()},
+        "count": {version: len(found) for version, found in marks.items()},
         "unread": sum(correct is None for correct in everything),
         **spread(accuracy),
     }

@@ -37,6 +37,7 @@ from vkit.models.protocol import (
     histories_of,
     outputs_of,
 )
+from vkit.models.tensors import telling_full_disk
 
 _ANY_REQUEST = Request("answer", (Text("?"),))  # what comes after a prompt is the same after all of them
 
@@ -240,7 +241,8 @@ class HuggingFaceModel:
         """
         refuse_added(self.model)
         folder = Path(folder)
-        self.model.save_pretrained(folder)
+        with telling_full_disk(folder):
+            self.model.save_pretrained(folder)
         # As the checkpoint had it: transformers would refuse to write some settings that it reads.
         self._generation_config.to_json_file(folder / "generation_config.json")
         self.processor.save_pretrained(folder)

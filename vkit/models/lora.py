@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vkit.errors import VkitError
-from vkit.models.tensors import read_tensors
+from vkit.models.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -121,11 +121,9 @@ def save_adapter(model: VisionLanguageModel, folder: Path) -> None:
     Raises:
         VkitError: there is none.
     """
-    from safetensors.torch import save_file
-
     root: Any = _added(model)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(adapter_state(model), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_tensors(folder / "adapter_model.safetensors", adapter_state(model))
     root.peft_config[_ADAPTER].save_pretrained(str(folder))
 
 

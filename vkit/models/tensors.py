@@ -1,7 +1,8 @@
-"""Reads the tensors of a weights file, and runs no code that a pickle may hold.
+"""Reads the tensors of a weights file, and runs no code that a pickle may hold; writes them as safetensors.
 
 for name, tensor in read_tensors(Path("model.safetensors")):
     print(name, tensor.shape)
+write_tensors(Path("copy.safetensors"), dict(read_tensors(Path("model.safetensors"))))
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -55,6 +57,29 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     ):
         raise VkitError(f"{path} holds no table of tensors; give the file that save_pretrained wrote")
     yield from content.items()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a ``.safetensors`` file. Raises `VkitError` naming it where the disk is full."""
+    from safetensors.torch import save_file
+
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with telling_full_disk(path):
+        save_file(on_cpu, path, metadata={"format": "pt"})
+
+
+@contextmanager
+def telling_full_disk(path: Path) -> Iterator[None]:
+    """What safetensors could not write, which is no `OSError`, becomes a `VkitError` that names ``path``."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise VkitError(
+            f"{path} cannot be written ({first_line(error)}); make room, or choose another place, and run"
+            " again"
+        ) from error
 
 
 def first_line(error: Exception) -> str:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from vkit.errors import VkitError
-from vkit.models.tensors import first_line, read_tensors
+from vkit.models.tensors import first_line, read_tensors, write_tensors
 from vkit.models.tinyllava import TinyLlava
 from vkit.models.tinyllava_config import TinyLlavaConfig
 
@@ -147,8 +147,6 @@ def write_checkpoint(
     Raises:
         VkitError: the folder holds something already.
     """
-    from safetensors.torch import save_file
-
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise VkitError(f"{folder} exists already; choose another folder or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +165,7 @@ def write_checkpoint(
             _write(temporary / "model.safetensors.index.json", _to_json(index))
         for name, shard in zip(names, shards):
             path = temporary / name
-            save_file({k: t.cpu().contiguous() for k, t in shard.items()}, path, metadata={"format": "pt"})
+            write_tensors(path, shard)
             _sync(path)
         _write(temporary / "config.json", _to_json(_with_dtype(config, model)))
         for name, content in files.items():

@@ -212,7 +212,7 @@ class _Labels:
         size = self._size(text)
         for place in places:
             box = px.box_around(place, size)
-            if self._is_free(box):
+            if self._is_free(box) and not (isinstance(mark, m.Length) and self._is_apart(box, mark)):
                 self.placed.append(PlacedLabel(text, box, self.font_size, mark))
                 return
         raise Rejected(f"there is no free place for {text!r}")
@@ -225,6 +225,18 @@ class _Labels:
             return False
         wide = px.grown(box, 2, 1)
         return not any(px.crosses(wide, start, end) for start, end in self.canvas.obstacles)
+
+    def _is_apart(self, box: Box, mark: m.Length) -> bool:
+        """Whether a line stands between a length and its own segment: it would be taken for that one's."""
+        own = self.canvas.pixel(mark.first), self.canvas.pixel(mark.second)
+        label = min(px.border(box), key=lambda place: px.distance_to_segment(place, *own))
+        foot = px.nearest_on_segment(label, *own)
+        return any(
+            px.segments_cross(label, foot, start, end)
+            for stroke in self.canvas.strokes
+            for start, end in px.segments(stroke.points)
+            if max(px.distance_to_segment(p, *own) for p in (start, end)) > self.unit
+        )
 
     def _put_on_axis(self, text: str, center: Pixel, font_size: int) -> None:
         box = px.box_around(center, _text_size(text, font_size))

@@ -86,6 +86,13 @@ def grown(box: Box, x: float, y: float) -> Box:
     return box[0] - x, box[1] - y, box[2] + x, box[3] + y
 
 
+def border(box: Box) -> list[Pixel]:
+    """The corners of a box and the middles of its sides."""
+    left, top, right, bottom = box
+    xs, ys = (left, (left + right) / 2, right), (top, (top + bottom) / 2, bottom)
+    return [(x, y) for x in xs for y in ys if (x, y) != (xs[1], ys[1])]
+
+
 def boxes_overlap(first: Box, second: Box) -> bool:
     """Whether two boxes share an area."""
     return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
@@ -111,13 +118,31 @@ def crosses(box: Box, start: Pixel, end: Pixel) -> bool:
     return True
 
 
-def distance_to_segment(place: Pixel, start: Pixel, end: Pixel) -> float:
-    """From a place to the nearest one of a segment."""
+def nearest_on_segment(place: Pixel, start: Pixel, end: Pixel) -> Pixel:
+    """The place of a segment that is nearest to another place."""
     u, v = end[0] - start[0], end[1] - start[1]
     square = u * u + v * v
     share = ((place[0] - start[0]) * u + (place[1] - start[1]) * v) / square if square else 0.0
     share = max(0.0, min(1.0, share))
-    return math.dist(place, (start[0] + share * u, start[1] + share * v))
+    return start[0] + share * u, start[1] + share * v
+
+
+def distance_to_segment(place: Pixel, start: Pixel, end: Pixel) -> float:
+    """From a place to the nearest one of a segment."""
+    return math.dist(place, nearest_on_segment(place, start, end))
+
+
+def segments_cross(a: Pixel, b: Pixel, c: Pixel, d: Pixel) -> bool:
+    """Whether two segments cross in their insides.
+
+    >>> segments_cross((0, 0), (2, 2), (0, 2), (2, 0)), segments_cross((0, 0), (1, 0), (0, 1), (1, 1))
+    (True, False)
+    """
+
+    def side(p: Pixel, q: Pixel, r: Pixel) -> float:
+        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+
+    return side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
 
 
 def without_straight(points: list[Pixel]) -> tuple[Pixel, ...]:

@@ -41,7 +41,7 @@ class Step:
     name: what later steps call it.
     label: what readers call it: "∠ACB", "the area of the trapezoid".
     expression: how it is computed (`vkit.synthesis.exact`).
-    reason: the rule, a whole sentence.
+    reason: the rule: a whole sentence, or a phrase that ends in a comma and that the equation completes.
     unit: "°", "cm", "cm²" or nothing.
     """
 
@@ -149,7 +149,9 @@ class Problem:
     def rationale(self, ending: str) -> str:
         """The worked solution: what is given, each step, and ``Answer: ending``."""
         lines = [f"Given: {', '.join(fact.text for fact in self.facts)}."] if self.facts else []
-        lines += [f"{step.reason} {capital(self.equation(step))}." for step in self.steps]
+        for step in self.steps:
+            equation = self.equation(step)
+            lines.append(f"{step.reason} {equation if step.reason.endswith(',') else capital(equation)}.")
         return "\n".join([*lines, f"Answer: {ending}"])
 
     def equation(self, step: Step) -> str:
@@ -207,11 +209,11 @@ def sentence(texts: list[str]) -> str:
 def capital(text: str) -> str:
     """The text as a sentence begins, where it begins with a word and not with a formula.
 
-    >>> capital("the area is 5"), capital("cos A = 1/2")
-    ('The area is 5', 'cos A = 1/2')
+    >>> capital("the area is 5"), capital("it is a cube"), capital("cos A = 1/2")
+    ('The area is 5', 'It is a cube', 'cos A = 1/2')
     """
     first = text.split(" ", 1)[0]
-    word = first.isalpha() and len(first) > 2 and first not in ("sin", "cos", "tan", "log")
+    word = first.isalpha() and len(first) > 1 and first not in ("sin", "cos", "tan", "log")
     return text[0].upper() + text[1:] if word else text
 
 

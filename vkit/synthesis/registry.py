@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import importlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from vkit.errors import VkitError
+from vkit.synthesis.figure import Rejected
 from vkit.synthesis.problem import Problem
 
 SUBJECTS = ("plane", "solid", "functions")
+_ATTEMPTS = 400  # of a form's numbers, in a row
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,20 @@ def families(subject: str) -> tuple[Family, ...]:
         raise VkitError(f"there is no subject {subject!r}; known: {', '.join(SUBJECTS)}")
     importlib.import_module(f"vkit.synthesis.{subject}")
     return tuple(sorted((f for f in FAMILIES.values() if f.subject == subject), key=lambda f: f.name))
+
+
+def subjects_of(names: Collection[str]) -> tuple[str, ...]:
+    """The subjects that hold one of the named families; all where none of them does."""
+    found = tuple(s for s in SUBJECTS if any(family.name in names for family in families(s))) if names else ()
+    return found or SUBJECTS
+
+
+def one_of(rng: random.Random, *forms: Callable[[random.Random], Problem]) -> Problem:
+    """A problem of one of the forms, each as often as the others, however many numbers it rejects."""
+    form = rng.choice(forms)
+    for _ in range(_ATTEMPTS):
+        try:
+            return form(rng)
+        except Rejected:
+            continue
+    raise Rejected(f"{form.__name__} rejects its numbers {_ATTEMPTS} times in a row")

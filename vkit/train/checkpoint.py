@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vkit.errors import VkitError
 from vkit.jsonl import read_json, write_json
+from vkit.models.tensors import write_tensors
 
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
@@ -29,15 +30,15 @@ def save_checkpoint(
     folder: Path, *, step: int, tensors: Mapping[str, Tensor], state: dict[str, Any], keep: int = 2
 ) -> Path:
     """Write ``folder/step-000200`` and remove all but the last ``keep``; returns its path."""
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     for torn in folder.glob(".*.part"):
         shutil.rmtree(torn, ignore_errors=True)
     place = folder / f"step-{step:08d}"
     part = folder / f".{place.name}.part"
     part.mkdir()
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, str(part / _TENSORS))
+    # Copies, for safetensors takes no two tensors of one memory.
+    copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+    write_tensors(part / _TENSORS, copies)
     _sync(part / _TENSORS)
     write_json(part / _STATE, state)
     if place.exists():

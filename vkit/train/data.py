@@ -55,7 +55,7 @@ Item = TypeVar("Item")
 class Examples(Generic[Item]):
     """What training reads: ``examples[i]`` is read from its file at that moment.
 
-    digest: of the files' bytes, so that a resumed run can tell that they are the same.
+    digest: of the files' records and which of them are used, so that a resumed run can tell a change.
     refused: bad records that were left out (with ``skip_bad``).
     left_out: how many records the recipe has no use for, by reason.
     """
@@ -75,8 +75,8 @@ class Examples(Generic[Item]):
         file, offset, side = self.entries[index].tolist()
         with self.files[file].open("rb") as handle:
             handle.seek(offset)
-            line = handle.readline().decode()
-        return self._read(PARSERS[self.kind](line, self.files[file].parent), side)
+            line = handle.readline()
+        return self._read(PARSERS[self.kind](_text(line), self.files[file].parent), side)
 
 
 def open_examples(
@@ -192,6 +192,7 @@ def _index(examples: Examples[Any], sides: Callable[[Any], list[int] | str], ski
             else:
                 entries += [(number, offset, side) for side in chosen]
     examples.entries = np.array(entries, dtype=np.int64).reshape(-1, 3)
+    digest.update(examples.entries.tobytes())  # which pictures are missing may change as well
     examples.digest = digest.hexdigest()[:16]
 
 

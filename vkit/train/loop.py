@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from vkit.errors import VkitError
-from vkit.jsonl import JsonlStore, read_json, read_jsonl, write_bytes, write_json
+from vkit.jsonl import JsonlStore, read_json, read_jsonl, write_json
 from vkit.models.protocol import weights_digest
 from vkit.train import checkpoint
 from vkit.train.data import Order
@@ -62,10 +62,12 @@ def train(
     _claim(out, settings)
     if (out / SUMMARY).is_file():
         return read_json(out / SUMMARY)
-    run = _Run(task, recipe, out)
-    run.resume(tell)
-    # One process holds the log, and with it the folder.
+    # One process holds the log, and with it the folder, until all stands there.
     with JsonlStore(out / "log.jsonl") as log:
+        if (out / SUMMARY).is_file():  # written by another while this one began
+            return read_json(out / SUMMARY)
+        run = _Run(task, recipe, out)
+        run.resume(log, tell)
         bar = _bar(run, progress)
         while run.step < run.steps:
             line = run.one_step(tell)
@@ -75,20 +77,33 @@ def train(
             if run.step % checkpoint_every == 0 and run.step < run.steps:
                 run.save()
         bar.close()
-    summary = run.summary()
-    _save_model(task, out)
-    write_json(out / SUMMARY, summary)
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        summary = run.summary()
+        _save_model(task, out)
+        write_json(out / SUMMARY, summary)
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return summary
 
 
 def planned_steps(records: int, recipe: Recipe) -> int:
     """Optimizer steps of a stage.
 
+    Raises:
+        VkitError: the epochs come to no record, or to no number of records.
+
     >>> planned_steps(1000, Recipe(batch_size=300)), planned_steps(1000, Recipe(max_steps=7))
     (4, 7)
     """
-    return recipe.max_steps or math.ceil(round(records * recipe.epochs) / recipe.batch_size)
+    return recipe.max_steps or math.ceil(_planned_records(records, recipe) / recipe.batch_size)
+
+
+def _planned_records(records: int, recipe: Recipe) -> int:
+    planned = records * recipe.epochs
+    if not 0.5 < planned < 2**53:
+        raise VkitError(
+            f"epochs={recipe.epochs} of {records} records come to {planned:.3g} records to learn from; choose"
+            " other epochs, or max_steps"
+        )
+    return round(planned)
 
 
 _SHOWN = ("loss", "kl_weak_strong", "cross_entropy")
@@ -114,21 +129,14 @@ class _Run:
         began = time.perf_counter()
         micros = self._prepare()
         totals = Totals(sum(m.tokens for m in micros), sum(m.items for m in micros))
-        sums: dict[str, Tensor] = {}
-        for micro in micros:
-            loss, parts = self.task(micro, totals)
-            if loss.requires_grad:  # not where only the picture's side learns, and there is no picture
-                loss.backward()
-            for name, value in {"loss": loss.detach(), **parts}.items():
-                sums[name] = sums.get(name, 0) + value
+        sums = self._backward(micros, totals)
         rate = self.recipe.lr * _schedule(self.step, self.steps, self.recipe.warmup_ratio)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         limit = self.recipe.max_grad_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_([p for _, p in self.task.trainable()], limit)
-        values = torch.stack(
-            [*(sums[k].float() for k in sums), norm.float()]
-        ).tolist()  # one wait for the device
+        norm = norm.to(sums["loss"].device)  # on the CPU where nothing has a gradient
+        values = torch.stack([*(sums[k].float() for k in sums), norm.float()]).tolist()  # one wait for it
         line = dict(zip([*sums, "grad_norm"], values))
         if not all(math.isfinite(value) for value in line.values()):
             self._refuse(line, [id_ for micro in micros for id_ in micro.ids])
@@ -144,13 +152,31 @@ class _Run:
             tell(f"step {self.step}: {warning}")
         return {
             "step": self.step,
-            "epoch": round(self.step * self.recipe.batch_size / self.count, 4),
+            "epoch": round(self._place(self.step) / self.count, 4),
             **line,
             "lr": rate,
             "tokens": totals.tokens,
             "seconds": round(seconds, 4),
             **({"warning": warning} if warning else {}),
         }
+
+    def _backward(self, micros: list[Micro], totals: Totals) -> dict[str, Tensor]:
+        """The gradients of the step; its loss and the parts of it, detached."""
+        sums: dict[str, Tensor] = {}
+        try:
+            for micro in micros:
+                loss, parts = self.task(micro, totals)
+                if loss.requires_grad:  # not where only the picture's side learns, and there is no picture
+                    loss.backward()
+                for name, value in {"loss": loss.detach(), **parts}.items():
+                    sums[name] = sums.get(name, 0) + value
+        except torch.OutOfMemoryError as error:
+            raise VkitError(
+                f"step {self.step + 1}: the memory of {self.task.adapter.device} does not hold"
+                f" {max(micro.items for micro in micros)} records at once; lower micro_batch_size, or set"
+                " gradient_checkpointing=true"
+            ) from error
+        return sums
 
     def save(self) -> None:
         weights = {f"model.{name}": parameter for name, parameter in self.task.trainable()}
@@ -177,7 +203,7 @@ class _Run:
             state=state,
         )
 
-    def resume(self, tell: Callable[[str], None]) -> None:
+    def resume(self, log: JsonlStore, tell: Callable[[str], None]) -> None:
         """Go back to the last complete checkpoint, and cut the log to its step."""
         found = checkpoint.latest_checkpoint(self.out / "checkpoints")
         if found is not None:
@@ -195,7 +221,7 @@ class _Run:
             self.warnings = state["warnings"]
             self.task.restore(state["task"], state["refused"])
             tell(f"resumed at step {self.step} of {self.steps}")
-        _cut_log(self.out / "log.jsonl", self.step)
+        log.cut(self.step)  # what came after it is done again
 
     def summary(self) -> dict[str, Any]:
         lines = [line for _, line in read_jsonl(self.out / "log.jsonl")][-20:]
@@ -216,16 +242,24 @@ class _Run:
     def _prepare(self) -> list[Micro]:
         """The step's records, encoded. Raises where none is left."""
         size = self.recipe.batch_size
-        start = self.step * size
-        if not self.recipe.max_steps:  # the last step takes what is left
-            size = min(size, round(self.count * self.recipe.epochs) - start)
+        start = self._place(self.step)
+        size = self._place(self.step + 1) - start
         indices = self.order.take(start, size)
         part = self.recipe.micro_batch_size or size
         found = [self.task.prepare(indices[i : i + part]) for i in range(0, size, part)]
         micros = [micro for micro in found if micro is not None]
         if not micros:
-            raise VkitError(f"step {self.step + 1}: none of its {size} records can be used; check the data")
+            last = self.task.refused[-1]
+            raise VkitError(
+                f"step {self.step + 1}: none of its {size} records can be used, the last for: {last.reason};"
+                " check the data, or raise batch_size"
+            )
         return micros
+
+    def _place(self, step: int) -> int:
+        """Where in the order of the records a step begins; the last one may take less than a batch."""
+        place = step * self.recipe.batch_size
+        return place if self.recipe.max_steps else min(place, _planned_records(self.count, self.recipe))
 
     def _refuse(self, line: dict[str, float], ids: list[str]) -> None:
         bad = [name for name, value in line.items() if not math.isfinite(value)]
@@ -287,22 +321,13 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     )
 
 
-def _cut_log(path: Path, step: int) -> None:
-    """Keep the lines up to ``step``: what came after it is done again."""
-    if not path.exists():
-        return
-    with JsonlStore(path) as log:  # which drops a torn last line
-        lines = path.read_bytes().splitlines(keepends=True)
-        keep = [line for line, item in zip(lines, log.items, strict=True) if item["step"] <= step]
-    write_bytes(path, b"".join(keep))
-
-
 def _save_model(task: Task, out: Path) -> None:
     """``out/model``, complete or absent; LoRA factors beside it in ``out/adapter``."""
     model = task.adapter
     model.random_weights = False
+    for torn in out.glob(".*model.part*"):  # of a kill during a save
+        shutil.rmtree(torn, ignore_errors=True)
     part = out / ".model.part"
-    shutil.rmtree(part, ignore_errors=True)
     if task.recipe.lora_rank:
         from vkit.models.lora import merge_added, save_adapter
 

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 
 from vkit.errors import VkitError
-from vkit.evaluate.versions import evaluate_versions
+from vkit.evaluate.versions import by_version, evaluate_versions
 from vkit.jsonl import read_json, write_json
 from vkit.models.loading import load_model
 from vkit.models.protocol import VisionLanguageModel
 from vkit.records import read_samples
 from vkit.train.align import AlignTask
-from vkit.train.data import Examples, describe, open_examples
+from vkit.train.data import Examples, describe, open_examples, settings_digest
 from vkit.train.loop import SUMMARY, planned_steps, train
 from vkit.train.recipes import AlignRecipe, Recipe, SftRecipe
 from vkit.train.sft import SftTask
@@ -41,22 +41,30 @@ def run_puma(
     order: Sequence[int] = (1, 2, 3),
     tests: Path | None = None,
     max_new_tokens: int = 64,
+    eval_batch_size: int = 64,
     **how: Any,
 ) -> dict[str, Any]:
     """Train ``model`` through stages in ``order``, each in ``out/stage<n>``.
 
     Args:
         data: the files of each stage.
-        tests: samples with versions, answered after each stage.
+        tests: samples with versions, answered after each stage, eval_batch_size at once.
         how: as for `run_stage`.
 
     Returns:
         ``{"model": path of the last one, "stages": {n: summary}, "evaluations": {n: without items}}``
     """
+    # What is wrong with a later stage's files is told before the first trains.
+    skip_bad = how.get("skip_bad", False)
+    examples = {n: open_examples(data[n], recipes[n], skip_bad=skip_bad) for n in order}
+    for number in order:
+        planned_steps(len(examples[number]), recipes[number])
+    if tests is not None:
+        by_version(read_samples(tests))
     stages, evaluations = {}, {}
     for number in order:
         place = out / f"stage{number}"
-        stages[number] = run_stage(model, data[number], recipes[number], place, **how)
+        stages[number] = run_stage(model, examples[number], recipes[number], place, **how)
         model = str(place / "model")
         if tests is not None:
             evaluations[number] = evaluate_once(
@@ -65,6 +73,7 @@ def run_puma(
                 place / EVALUATION,
                 prompt=recipes[number].prompt,
                 max_new_tokens=max_new_tokens,
+                batch_size=eval_batch_size,
                 device=how.get("device", "auto"),
                 progress=how.get("progress", False),
             )
@@ -73,7 +82,7 @@ def run_puma(
 
 def run_stage(
     model: str,
-    files: Sequence[Path],
+    files: Sequence[Path] | Examples[Any],
     recipe: SftRecipe | AlignRecipe,
     out: Path,
     *,
@@ -87,11 +96,12 @@ def run_stage(
 
     Args:
         model: as `load_model` takes it.
+        files: the stage's data, or what `open_examples` made of them.
         device: as `load_model` takes it.
         skip_bad: leave out bad records, and list them, instead of stopping at the first.
         progress: show bars on stderr; tell: takes lines for people.
     """
-    examples = open_examples(files, recipe, skip_bad=skip_bad)
+    examples = files if isinstance(files, Examples) else open_examples(files, recipe, skip_bad=skip_bad)
     tell(f"{out.name}: {describe(examples)}; {planned_steps(len(examples), recipe)} steps")
     adapter = load_model(model, device=device, dtype="float32")
     task = make_task(adapter, examples, recipe, skip_bad=skip_bad)
@@ -128,6 +138,7 @@ def evaluate_once(
     *,
     prompt: str,
     max_new_tokens: int = 64,
+    batch_size: int = 64,
     device: str = "auto",
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -135,16 +146,26 @@ def evaluate_once(
 
     A report of the same model and file that is there already is taken as it is.
     """
-    made_of = {"tests": str(tests), "prompt": prompt, "max_new_tokens": max_new_tokens}
+    samples = list(read_samples(tests))
+    made_of = {
+        "tests": str(tests),
+        "digest": settings_digest([sample.to_json() for sample in samples]),
+        "prompt": prompt,
+        "max_new_tokens": max_new_tokens,
+    }
     if place.is_file():
         report = read_json(place)
         if (theirs := report.get("made_of")) != made_of:
             raise VkitError(f"{place} was made of {theirs}; remove it, or choose another --out")
     else:
         adapter = load_model(model, device=device, dtype="float32")
-        samples = list(read_samples(tests))
         report = evaluate_versions(
-            adapter, samples, prompt=prompt, max_new_tokens=max_new_tokens, progress=progress
+            adapter,
+            samples,
+            prompt=prompt,
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+            progress=progress,
         )
         report["made_of"] = made_of
         write_json(place, report)
@@ -157,15 +178,37 @@ def is_finished(out: Path) -> bool:
 
 
 def with_stage(
-    recipes: Mapping[int, SftRecipe | AlignRecipe], values: Mapping[str, Any]
+    recipes: Mapping[int, SftRecipe | AlignRecipe], *layers: Mapping[str, Any]
 ) -> dict[int, SftRecipe | AlignRecipe]:
     """Recipes with settings of one stage (``stage2.lam``, or a mapping ``stage2``) or of all that have them.
+
+    A later layer overrules an earlier one; within a layer, a stage's own value overrules that for all.
 
     Raises:
         VkitError: no stage that runs has the setting, or its value is refused.
     """
     from vkit.train.recipes import override
 
+    known = [f"stage{number}" for number in recipes]
+    chosen: dict[str, dict[str, Any]] = {stage: {} for stage in known}
+    for values in layers:
+        plain, by_stage = _split_by_stage(values)
+        for stage in by_stage:
+            if stage not in known:
+                raise VkitError(f"settings for {stage!r}, which does not run; it may be {', '.join(known)}")
+        for name in plain:
+            if not any(hasattr(recipe, name) for recipe in recipes.values()):
+                raise VkitError(
+                    f"no stage that runs has a setting {name!r}; they have {_settings_of(recipes)}"
+                )
+        for stage, recipe in zip(known, recipes.values()):
+            chosen[stage].update({name: value for name, value in plain.items() if hasattr(recipe, name)})
+            chosen[stage].update(by_stage.get(stage, {}))
+    return {number: override(recipe, chosen[f"stage{number}"]) for number, recipe in recipes.items()}
+
+
+def _split_by_stage(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Settings of all stages, and those of one by its name."""
     plain: dict[str, Any] = {}
     by_stage: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
@@ -176,23 +219,7 @@ def with_stage(
             by_stage.setdefault(stage, {})[field] = value
         else:
             plain[name] = value
-    known = [f"stage{number}" for number in recipes]
-    for stage in by_stage:
-        if stage not in known:
-            raise VkitError(f"settings for {stage!r}, which does not run; it may be {', '.join(known)}")
-    for name in plain:
-        if not any(hasattr(recipe, name) for recipe in recipes.values()):
-            raise VkitError(f"no stage that runs has a setting {name!r}; they have {_settings_of(recipes)}")
-    return {
-        number: override(
-            recipe,
-            {
-                **{name: value for name, value in plain.items() if hasattr(recipe, name)},
-                **by_stage.get(f"stage{number}", {}),
-            },
-        )
-        for number, recipe in recipes.items()
-    }
+    return plain, by_stage
 
 
 def _settings_of(recipes: Mapping[int, Recipe]) -> str:

@@ -70,9 +70,12 @@ class Task(nn.Module):
         Raises:
             VkitError: a record cannot be used; names it.
         """
-        if not self.skip_bad:
+        try:
             return self.encode([self.examples[index] for index in indices])
-        good = []
+        except VkitError:
+            if not self.skip_bad:
+                raise
+        good = []  # one by one, to find the bad
         for index in indices:
             name = f"record {index}"
             try:
@@ -81,7 +84,9 @@ class Task(nn.Module):
                 self.encode([item])
                 good.append(item)
             except VkitError as error:
-                self.refused.append(Refused(name, str(error)))
+                refused = Refused(name, str(error))
+                if refused not in self.refused:  # as in the epoch before
+                    self.refused.append(refused)
         return self.encode(good) if good else None
 
     def forward(self, micro: Micro, totals: Totals) -> tuple[Tensor, dict[str, Tensor]]:

@@ -9,9 +9,9 @@ from vkit.synthesis.exact import Exact, evaluate
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.functions.lines import two_points
-from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, one_of, point, terms
+from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, point, terms
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("areas", "functions")

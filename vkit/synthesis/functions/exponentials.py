@@ -8,10 +8,10 @@ from fractions import Fraction
 from vkit.synthesis.exact import Exact, evaluate, show
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Figure
-from vkit.synthesis.functions.plots import IsAt, dot, equation, frame, graph, need, one_of, point
+from vkit.synthesis.functions.plots import IsAt, dot, equation, frame, graph, need, point
 from vkit.synthesis.marks import Label
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 _BASES = (
     2,

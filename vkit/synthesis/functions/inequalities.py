@@ -8,9 +8,9 @@ from fractions import Fraction
 from vkit.synthesis.exact import Exact, evaluate
 from vkit.synthesis.functions.lines import through_two_points
 from vkit.synthesis.functions.parabolas import draw_parabola, vertex_form
-from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, one_of, point, terms
+from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, point, terms
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 _FACTORS: tuple[Exact, ...] = (1, Fraction(1, 2), 2)
 _MORE_FACTORS: tuple[Exact, ...] = (1, Fraction(1, 2), Fraction(1, 3), Fraction(1, 4), 2)

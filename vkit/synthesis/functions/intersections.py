@@ -8,9 +8,9 @@ from fractions import Fraction
 from vkit.synthesis.exact import Exact, evaluate, pleasant
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Figure
-from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, one_of, point, terms
+from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, point, terms
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("intersections", "functions")
@@ -92,7 +92,11 @@ def _from_origin(rng: random.Random) -> Problem:
         facts=facts,
         question="The lines f and g cross at S. Find the distance of S from the origin O.",
         figure=figure,
-        steps=(_X, _Y, Step("l", "OS", "sqrt(x**2 + y**2)", "By Pythagoras, from the coordinates of S.")),
+        steps=(
+            _X,
+            _Y,
+            Step("l", "OS", "sqrt(x**2 + y**2)", "By the Pythagorean theorem, from the coordinates of S,"),
+        ),
         mistakes=(
             Mistake("abs(x) + abs(y)", "the coordinates are added"),
             Mistake("x**2 + y**2", "the root is forgotten"),
@@ -217,7 +221,7 @@ def _apart(rng: random.Random) -> Problem:
                 "l",
                 "AB",
                 "sqrt(w**2 + (m * w)**2)",
-                "By Pythagoras: the rise of the line is m times its run.",
+                "The rise of the line is m times its run. By the Pythagorean theorem,",
             ),
         ),
         mistakes=(

@@ -7,9 +7,9 @@ import random
 from vkit.synthesis.exact import Exact, evaluate
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Figure
-from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, one_of, point, terms
+from vkit.synthesis.functions.plots import dot, equation, frame, graph, need, point, terms
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 _SLOPE = Step("m", "the slope", "(d - b) / (c - a)", "The slope is the rise over the run between A and B.")
 _TURNED = Mistake("(c - a) / (d - b)", "the run over the rise")

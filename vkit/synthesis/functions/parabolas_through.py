@@ -9,9 +9,9 @@ from vkit.synthesis.exact import Exact, evaluate
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.functions.parabolas import draw_parabola, vertex_form
-from vkit.synthesis.functions.plots import need, one_of, point
+from vkit.synthesis.functions.plots import need, point
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 _FACTORS: tuple[Exact, ...] = (1, 2, Fraction(1, 2))
 _MORE_FACTORS: tuple[Exact, ...] = (1, 2, 3, Fraction(1, 2), Fraction(1, 3))

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Figure
-from vkit.synthesis.functions.plots import frame, graph, need, one_of, point
+from vkit.synthesis.functions.plots import frame, graph, need, point
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 _Corners = list[tuple[int, int]]
 

@@ -11,7 +11,6 @@ and numbers, the coordinates or equations written beside points and curves.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,11 +19,9 @@ from vkit.synthesis.exact import Exact, as_float, evaluate, names, show
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Axes, Figure, Line, Rejected, Where
 from vkit.synthesis.marks import Label
-from vkit.synthesis.problem import Problem
 
 MOST_STEPS = 12  # between the ends of an axis with numbers: more cannot be told apart
 FEWEST_STEPS = 6
-_ATTEMPTS = 200
 _DIGITS = 19.0  # that an axis has room for, each 0.6 of a letter's height wide
 _PLACES = 24  # across the frame, where an equation may stand beside a graph
 _SAMPLES = 240  # of a graph over the frame
@@ -77,17 +74,6 @@ def need(condition: bool, why: str = "the numbers make no good plot") -> None:
     """Reject numbers."""
     if not condition:
         raise Rejected(why)
-
-
-def one_of(rng: random.Random, *forms: Callable[[random.Random], Problem]) -> Problem:
-    """A problem of one of the forms, each as often as the others, however many numbers it rejects."""
-    form = rng.choice(forms)
-    for _ in range(_ATTEMPTS):
-        try:
-            return form(rng)
-        except Rejected:
-            continue
-    raise Rejected(f"{form.__name__} rejects its numbers {_ATTEMPTS} times in a row")
 
 
 def frame(

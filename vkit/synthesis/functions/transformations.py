@@ -21,12 +21,11 @@ from vkit.synthesis.functions.plots import (
     less,
     named,
     need,
-    one_of,
     point,
     terms,
 )
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @dataclass(frozen=True)

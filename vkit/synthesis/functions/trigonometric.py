@@ -11,9 +11,9 @@ from vkit.synthesis.claims import IsOnGraph
 from vkit.synthesis.exact import Exact, as_float, evaluate, pi, show
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.figure import Figure
-from vkit.synthesis.functions.plots import beside, frame, graph, need, one_of, point, terms
+from vkit.synthesis.functions.plots import beside, frame, graph, need, point, terms
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("trigonometric functions", "functions")

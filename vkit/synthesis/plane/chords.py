@@ -9,36 +9,48 @@ from vkit.synthesis.exact import as_float, pleasant, sqrt
 from vkit.synthesis.facts import length, perpendicular
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.circles import circle_of
-from vkit.synthesis.plane.drawing import TRIPLES, UNITS, letters, need, on_ray, pose
+from vkit.synthesis.plane.drawing import UNITS, letters, need, on_ray, pose, whole_sides
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("chords", "plane")
 def chords(rng: random.Random) -> Problem:
     """Chords and their distance from the center; products of the parts of crossing chords."""
-    return rng.choice((_distance_of_chord, _chord_length, _sagitta, _product_of_parts))(rng)
+    return one_of(rng, _distance_of_chord, _chord_length, _sagitta, _product_of_parts)
 
 
 def _chord(rng: random.Random, a: str, b: str, m: str) -> tuple[Figure, int, int, int, str]:
     """A chord AB with its midpoint M: (figure, half of it, distance, radius, unit), all whole."""
-    unit = rng.choice(UNITS)
-    half, distance, radius = rng.choice(TRIPLES)
-    if rng.random() < 0.5:
-        half, distance = distance, half
-    factor = rng.randint(1, 12)
-    half, distance, radius = half * factor, distance * factor, radius * factor
-    need(0.22 < distance / radius < 0.9 and half > 0.35 * radius)
+    half, distance, radius = whole_sides(rng)
+    need(half > 0.35 * radius)
+    return _drawn(a, b, m, half, distance, radius), half, distance, radius, rng.choice(UNITS)
+
+
+def _drawn(a: str, b: str, m: str, half: float, distance: float, radius: float) -> Figure:
+    """The chord below the center."""
+    need(0.22 < distance / radius < 0.9)
     figure = circle_of({}, radius)
     figure.point(a, -half, -distance), figure.point(b, half, -distance), figure.point(m, 0, -distance)
     figure.segment(a, m, b)
     figure.segment("O", m)
-    return figure, half, distance, radius, unit
+    return figure
+
+
+def _leg(radius: int, other: int) -> float:
+    """Of a right triangle with that hypotenuse."""
+    exact = sqrt(radius**2 - other**2)
+    need(pleasant(exact))
+    return as_float(exact)
 
 
 def _distance_of_chord(rng: random.Random) -> Problem:
     a, b, m = letters(rng, 3)
     figure, half, _, radius, unit = _chord(rng, a, b, m)
+    if rng.random() < 0.6:
+        half = rng.randint(3, 60)
+        radius = rng.randint(half + 1, 2 * half)
+        figure = _drawn(a, b, m, half, _leg(radius, half), radius)
     figure.segment("O", a)
     pose(figure, rng)
     return Problem(
@@ -53,7 +65,7 @@ def _distance_of_chord(rng: random.Random) -> Problem:
         figure=figure,
         steps=(
             Step("h", f"{a}{m}", "s / 2", "The perpendicular from the center bisects a chord.", unit),
-            Step("d", f"O{m}", "sqrt(r**2 - h**2)", f"By the Pythagorean theorem in triangle O{m}{a}.", unit),
+            Step("d", f"O{m}", "sqrt(r**2 - h**2)", f"By the Pythagorean theorem in triangle O{m}{a},", unit),
         ),
         mistakes=(
             Mistake("h", "the solution stops too early"),
@@ -69,16 +81,10 @@ def _distance_of_chord(rng: random.Random) -> Problem:
 def _chord_length(rng: random.Random) -> Problem:
     a, b, m = letters(rng, 3)
     figure, _, distance, radius, unit = _chord(rng, a, b, m)
-    if rng.random() < 0.5:
-        distance = rng.randint(2, 30)
+    if rng.random() < 0.6:
+        distance = rng.randint(2, 50)
         radius = rng.randint(distance + 1, 4 * distance)
-        exact = sqrt(radius**2 - distance**2)
-        need(pleasant(exact) and 0.22 < distance / radius < 0.9)
-        wide = as_float(exact)
-        figure = circle_of({}, radius)
-        figure.point(a, -wide, -distance), figure.point(b, wide, -distance), figure.point(m, 0, -distance)
-        figure.segment(a, m, b)
-        figure.segment("O", m)
+        figure = _drawn(a, b, m, _leg(radius, distance), distance, radius)
     figure.segment("O", a)
     pose(figure, rng)
     return Problem(
@@ -93,7 +99,7 @@ def _chord_length(rng: random.Random) -> Problem:
         figure=figure,
         steps=(
             Step(
-                "h", f"{a}{m}", "sqrt(r**2 - d**2)", f"By the Pythagorean theorem in triangle O{m}{a}.", unit
+                "h", f"{a}{m}", "sqrt(r**2 - d**2)", f"By the Pythagorean theorem in triangle O{m}{a},", unit
             ),
             Step("s", f"{a}{b}", "2 * h", "The perpendicular from the center bisects a chord.", unit),
         ),
@@ -116,20 +122,19 @@ def _sagitta(rng: random.Random) -> Problem:
     figure.segment(m, c)
     figure.segment("O", m, dashed=True)
     figure.segment("O", a, dashed=True)
-    need(radius - distance > 0.14 * radius)
+    need(radius - distance > 0.2 * radius)
     pose(figure, rng)
     return Problem(
         form="radius from the height of an arc",
         description=f"{a}{b} is a chord of the circle with center O; the radius O{c} meets it at {m}.",
         facts=(
             perpendicular(("O", c), (a, b), ("O", m, a)),
-            length(a, b, 2 * half, unit, name="s", dimension=True),
+            length(a, m, half, unit, name="h"),
             length(m, c, radius - distance, unit, name="t"),
         ),
         question="Find the radius of the circle.",
         figure=figure,
         steps=(
-            Step("h", f"{a}{m}", "s / 2", "The perpendicular from the center bisects a chord.", unit),
             Step(
                 "r",
                 "the radius r",
@@ -139,8 +144,7 @@ def _sagitta(rng: random.Random) -> Problem:
             ),
         ),
         mistakes=(
-            Mistake("h", "half of the chord"),
-            Mistake("(s**2 + t**2) / (2 * t)", "the chord is not halved"),
+            Mistake("(4 * h**2 + t**2) / (2 * t)", "the whole chord is taken for its half"),
             Mistake("h + t", "the lengths are added"),
             Mistake("(h**2 + t**2) / t", "the diameter"),
             Mistake("r - t", "the distance of the chord"),
@@ -153,7 +157,7 @@ def _sagitta(rng: random.Random) -> Problem:
 def _product_of_parts(rng: random.Random) -> Problem:
     a, b, c, d, p = letters(rng, 5)
     unit = rng.choice(UNITS)
-    x, y, z = rng.randint(2, 40), rng.randint(2, 40), rng.randint(2, 40)
+    x, y, z = rng.randint(2, 60), rng.randint(2, 60), rng.randint(2, 60)
     need(x * y % z == 0 and z not in (x, y))
     w = x * y // z
     need(

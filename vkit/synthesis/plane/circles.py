@@ -9,7 +9,7 @@ from vkit.synthesis.facts import angle
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.drawing import crossing, letters, need, on_ray, pose
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 HALF = "An inscribed angle is half of the central angle over the same arc"
 
@@ -27,7 +27,7 @@ def circle_of(directions: dict[str, float], radius: float = 1.0, *, center: bool
 @family("inscribed angles", "plane")
 def inscribed_angles(rng: random.Random) -> Problem:
     """Central and inscribed angles over an arc, the angle in a semicircle, crossing chords."""
-    return rng.choice((_with_radius, _semicircle, _crossing_chords, _cyclic, _central_from_two))(rng)
+    return one_of(rng, _with_radius, _semicircle, _crossing_chords, _cyclic, _central_from_two)
 
 
 def on_the_circle(names: list[str], more: str = "") -> str:
@@ -51,7 +51,9 @@ def _with_radius(rng: random.Random) -> Problem:
     need(q + 10 < p)
     return Problem(
         form="angles at the center and the circle",
-        description=on_the_circle([a, b, c], f"The radii O{a}, O{b} and O{c} are drawn."),
+        description=on_the_circle(
+            [a, b, c], f"O lies inside triangle {a}{b}{c}; the radii O{a}, O{b} and O{c} are drawn."
+        ),
         facts=(angle(a, "O", b, 2 * p, name="w"), angle(c, a, "O", q, name="q")),
         question=f"Find ∠O{c}{b}.",
         figure=figure,

@@ -20,6 +20,10 @@ TRIPLES = (
     (28, 45, 53),
     (33, 56, 65),
     (16, 63, 65),
+    (48, 55, 73),
+    (36, 77, 85),
+    (39, 80, 89),
+    (65, 72, 97),
 )
 _ALPHABET = "ABCDEFGHKLMNPQRSTUVWXYZ"  # O is kept for centers, I and J look like strokes
 
@@ -37,6 +41,13 @@ def pose(figure: Figure, rng: random.Random) -> None:
     """Turn a figure: often upright, sometimes not, mirrored half of the time."""
     degrees = rng.choice([0, 0, 0, 0, 90, 180, 270, rng.randrange(360), rng.randrange(-25, 26)])
     figure.turn(degrees, mirror=rng.random() < 0.5)
+
+
+def whole_sides(rng: random.Random, longest: int = 360) -> tuple[int, int, int]:
+    """Legs and hypotenuse of a right triangle, whole numbers up to ``longest``."""
+    x, y, z = rng.choice(TRIPLES)
+    k = rng.randint(1, longest // z)
+    return (x * k, y * k, z * k) if rng.random() < 0.5 else (y * k, x * k, z * k)
 
 
 def on_ray(degrees: float, distance: float = 1.0, start: Sequence[float] = (0.0, 0.0)) -> tuple[float, float]:

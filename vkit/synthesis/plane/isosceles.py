@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from vkit.synthesis.exact import pleasant, sqrt
@@ -12,13 +13,13 @@ from vkit.synthesis.marks import Ticks
 from vkit.synthesis.plane.drawing import UNITS, apex, corner, letters, need, pose
 from vkit.synthesis.plane.triangles import ANGLE_SUM, triangle
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("isosceles triangles", "plane")
 def isosceles(rng: random.Random) -> Problem:
     """Base angles, perimeter, height and area of a triangle with two equal sides."""
-    return rng.choice((_base_angle, _split_isosceles, _perimeter, _height))(rng)
+    return one_of(rng, _base_angle, _split_isosceles, _perimeter, _height)
 
 
 def _isosceles(rng: random.Random, names: list[str], base_angle: float) -> Figure:
@@ -89,7 +90,8 @@ def _split_isosceles(rng: random.Random) -> Problem:
         form="line through a base corner",
         description=f"In triangle {a}{b}{c}, the point {d} lies on {a}{c}.",
         facts=(
-            equal((a, b), (a, c)),
+            # In words: D cuts AC, and a stroke would seem to be that of a part.
+            replace(equal((a, b), (a, c)), marks=()),
             angle(b, a, c, p, name="p", label=f"∠{a}"),
             angle(d, b, c, q, name="q"),
         ),
@@ -186,7 +188,7 @@ def _height(rng: random.Random) -> Problem:
     )
     steps = [
         Step("m", f"{b}{d}", "b / 2", "The height of an isosceles triangle bisects its base.", unit),
-        Step("h", f"{a}{d}", "sqrt(a**2 - m**2)", f"By the Pythagorean theorem in triangle {a}{b}{d}.", unit),
+        Step("h", f"{a}{d}", "sqrt(a**2 - m**2)", f"By the Pythagorean theorem in triangle {a}{b}{d},", unit),
     ]
     if area:
         square = f"{unit}²" if unit else ""

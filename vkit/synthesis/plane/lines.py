@@ -9,7 +9,7 @@ from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.drawing import letters, need, on_ray, pose
 from vkit.synthesis.plane.equations import equal_in, sum_to, terms_in_x
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 STRAIGHT = "Angles on a straight line sum to 180°"
 
@@ -17,7 +17,7 @@ STRAIGHT = "Angles on a straight line sum to 180°"
 @family("angles on a line", "plane")
 def angles_on_a_line(rng: random.Random) -> Problem:
     """Rays from a point of a line: an angle, the unknown in two, or a bisected one is asked."""
-    return rng.choice((_three_angles, _line_equation, _line_bisector))(rng)
+    return one_of(rng, _three_angles, _line_equation, _line_bisector)
 
 
 def _star(rng: random.Random, directions: dict[str, float], length: float = 1.0) -> Figure:
@@ -106,7 +106,7 @@ def _line_bisector(rng: random.Random) -> Problem:
 @family("crossing lines", "plane")
 def crossing_lines(rng: random.Random) -> Problem:
     """Lines through one point: vertical angles."""
-    return rng.choice((_vertical_equation, _three_lines, _vertical_bisector))(rng)
+    return one_of(rng, _vertical_equation, _three_lines, _vertical_bisector)
 
 
 def _vertical_equation(rng: random.Random) -> Problem:
@@ -133,7 +133,8 @@ def _three_lines(rng: random.Random) -> Problem:
     figure = _star(rng, {a: 180, c: 180 - p, e: 180 - p - q, b: 0, d: -p, f: -p - q})
     return Problem(
         form="three lines",
-        description=f"The lines {a}{b}, {c}{d} and {e}{f} cross at O.",
+        description=f"The lines {a}{b}, {c}{d} and {e}{f} cross at O; around O stand, in this order, "
+        f"the rays O{a}, O{c}, O{e}, O{b}, O{d} and O{f}.",
         facts=(angle(a, "O", c, p, name="p"), angle(d, "O", f, q, name="q")),
         question=f"Find ∠{e}O{b}.",
         figure=figure,

@@ -10,7 +10,7 @@ from vkit.synthesis.plane.drawing import TRIPLES, UNITS, letters, need, pose
 from vkit.synthesis.plane.equations import equal_in, sum_to, terms_in_x
 from vkit.synthesis.plane.quadrilaterals import quadrilateral, squared, stated
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 def _is_parallelogram(a: str, b: str, c: str, d: str) -> Fact:
@@ -23,7 +23,7 @@ def _is_parallelogram(a: str, b: str, c: str, d: str) -> Fact:
 @family("parallelograms", "plane")
 def parallelograms(rng: random.Random) -> Problem:
     """Angles, perimeter and area of parallelograms."""
-    return rng.choice((_angles_of_parallelogram, _perimeter_of_parallelogram, _height_of_parallelogram))(rng)
+    return one_of(rng, _angles_of_parallelogram, _perimeter_of_parallelogram, _height_of_parallelogram)
 
 
 def _angles_of_parallelogram(rng: random.Random) -> Problem:
@@ -148,7 +148,7 @@ def _height_of_parallelogram(rng: random.Random) -> Problem:
                 "h",
                 f"{d}{e}",
                 "sqrt(s**2 - x**2)",
-                f"By the Pythagorean theorem in triangle {a}{e}{d}.",
+                f"By the Pythagorean theorem in triangle {a}{e}{d},",
                 unit,
             ),
             Step(

@@ -10,13 +10,13 @@ from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.drawing import letters, need, on_ray, pose
 from vkit.synthesis.plane.equations import equal_in, sum_to, terms_in_x
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("parallel lines", "plane")
 def parallel_lines(rng: random.Random) -> Problem:
     """Parallels and what crosses them."""
-    return rng.choice((_transversal, _transversal, _zigzag, _triangle_between))(rng)
+    return one_of(rng, _transversal, _transversal, _zigzag, _triangle_between)
 
 
 def _transversal(rng: random.Random) -> Problem:
@@ -41,7 +41,10 @@ def _transversal(rng: random.Random) -> Problem:
     need(abs(figure.at(e)[0]) < 1.6)
     pose(figure, rng)
     parallels = parallel((a, b), (c, d))
-    where = f"The line {e}{f} crosses the lines {a}{b} and {c}{d} at {g} and {h}."
+    where = (
+        f"The line {e}{f} crosses the line {a}{b} at {g} and the line {c}{d} at {h}; "
+        f"{g} lies between {e} and {h}, and {a} and {c} on the same side of {e}{f}."
+    )
     if kind == "co-interior":
         return sum_to(
             180,
@@ -78,7 +81,7 @@ def _zigzag(rng: random.Random) -> Problem:
     return Problem(
         form="zigzag",
         description=f"The point {e} lies between the lines {a}{b} and {c}{d}; "
-        f"the segments {b}{e} and {e}{d} are drawn.",
+        f"the segments {b}{e} and {e}{d} are drawn. {a} and {c} lie on the same side of the line {b}{d}.",
         facts=(
             parallel((a, b), (c, d)),
             angle(a, b, e, p, name="p"),
@@ -127,7 +130,8 @@ def _triangle_between(rng: random.Random) -> Problem:
     pose(figure, rng)
     return Problem(
         form="triangle between parallels",
-        description=f"The point {e} lies on the line {a}{b}; {e}, {c} and {d} are the corners of a triangle.",
+        description=f"The point {e} lies on the line {a}{b}; {e}, {c} and {d} are the corners of a triangle, "
+        f"and {a} and {d} lie on different sides of {e}{c}.",
         facts=(
             Fact(*_on_line_parallel(a, b, c, d, e)),
             angle(a, e, c, p, name="p"),

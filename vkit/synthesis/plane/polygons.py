@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 
 from vkit.synthesis.claims import AreEqual, AreEqualAngles, IsLength
-from vkit.synthesis.exact import as_float, evaluate, sqrt
+from vkit.synthesis.exact import Exact, as_float, evaluate, sqrt, tidy
 from vkit.synthesis.facts import Fact, angle, length, with_unit
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.marks import Length, Mark, RightAngle, Ticks
 from vkit.synthesis.plane.drawing import UNITS, letters, need, on_ray, pose
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 _NAMES = {
     3: "an equilateral triangle",
@@ -101,9 +102,9 @@ def _polygon(rng: random.Random, names: list[str], inner: list[int]) -> Figure:
 @family("regular polygons", "plane")
 def regular_polygons(rng: random.Random) -> Problem:
     """Perimeter, area and side of regular polygons around a center."""
-    return rng.choice(
-        (_regular_area, _regular_area, _regular_area, _regular_apothem, _regular_apothem, _regular_angle)
-    )(rng)
+    return one_of(
+        rng, _regular_area, _regular_area, _regular_area, _regular_apothem, _regular_apothem, _regular_angle
+    )
 
 
 def _regular(names: list[str], radius: float) -> Figure:
@@ -117,16 +118,19 @@ def _regular(names: list[str], radius: float) -> Figure:
     return figure
 
 
-def _is_regular(names: list[str]) -> tuple[Fact, Fact]:
-    """The shape, by strokes (and squares) where they say all of it; its center, which only words can say."""
+def _is_regular(names: list[str], *, cut: bool = False) -> tuple[Fact, Fact]:
+    """The shape, by strokes (and squares) where they say all of it; its center, which only words can say.
+
+    cut: a point lies on the first side, where a stroke would seem to be that of a part.
+    """
     count = len(names)
     sides = [(names[i], names[(i + 1) % count]) for i in range(count)]
     corners = [(names[i - 1], names[i], names[(i + 1) % count]) for i in range(count)]
-    shown: tuple[Mark, ...] = tuple(Ticks(*side) for side in sides)
+    shown: tuple[Mark, ...] = tuple(Ticks(*side) for side in sides[cut:])
     if count == 4:
         shown += tuple(RightAngle(*corner) for corner in corners)
-    elif count > 4:
-        shown = ()  # equal sides alone would not make it regular
+    elif count > 4 or cut:
+        shown = ()  # the strokes alone would not make it regular
     shape = Fact(
         f"{''.join(names)} is {_NAMES[count]}",
         shown,
@@ -135,9 +139,10 @@ def _is_regular(names: list[str]) -> tuple[Fact, Fact]:
             *(AreEqualAngles(corners[0], other) for other in corners[1:]),
         ),
     )
-    whole = "".join(names) if shown else "it"
     center = tuple(AreEqual(("O", names[0]), ("O", name)) for name in names[1:])
-    return shape, Fact(f"O is the center of {whole}", claims=center)
+    return shape, Fact(
+        "O is its center" if not shown else f"O is the center of {''.join(names)}", claims=center
+    )
 
 
 def _described(names: list[str]) -> str:
@@ -154,12 +159,16 @@ _OF_SIDE = {
 }
 
 
+def _size(rng: random.Random) -> Exact:
+    return tidy(Fraction(rng.randint(4, 240), rng.choice((1, 2, 2, 3))))
+
+
 def _regular_area(rng: random.Random) -> Problem:
     count = rng.choice((3, 4, 6, 6))
     names = letters(rng, count)
     unit = rng.choice(UNITS)
     square = f"{unit}²" if unit else ""
-    radius = rng.randint(2, 90) * rng.choice((1, 1, sqrt(2) if count == 4 else sqrt(3)))
+    radius = _size(rng) * rng.choice((1, 1, sqrt(2) if count == 4 else sqrt(3)))
     figure = _regular(names, as_float(radius))
     a, b = names[0], names[1]
     figure.segment("O", a, dashed=True)
@@ -208,9 +217,9 @@ def _regular_apothem(rng: random.Random) -> Problem:
     *names, m = names
     unit = rng.choice(UNITS)
     square = f"{unit}²" if unit else ""
-    side = rng.randint(2, 90)
+    side = _size(rng)
     radius_of, apothem_of, _ = _OF_SIDE[count]
-    figure = _regular(names, side * as_float(evaluate(radius_of, {})))
+    figure = _regular(names, as_float(side) * as_float(evaluate(radius_of, {})))
     a, b = names[0], names[1]
     (x, y), (u, v) = figure.at(a), figure.at(b)
     figure.point(m, (x + u) / 2, (y + v) / 2)
@@ -222,7 +231,7 @@ def _regular_apothem(rng: random.Random) -> Problem:
         form=f"area of {count} corners from side",
         description=f"{_described(names)} The point {m} is the midpoint of {a}{b}.",
         facts=(
-            *_is_regular(names),
+            *_is_regular(names, cut=True),
             # Written at another side, which is equal: at this one the apothem ends.
             Fact(f"{a}{b} = {shown}", (Length(b, names[2], shown),), (IsLength(a, b, side),), {"s": side}),
             length("O", m, apothem, unit, name="d"),

@@ -6,10 +6,10 @@ import random
 
 from vkit.synthesis.exact import as_float, show, sqrt
 from vkit.synthesis.facts import Fact, angle, length, right_angle
-from vkit.synthesis.plane.drawing import TRIPLES, UNITS, letters, need, pose
+from vkit.synthesis.plane.drawing import TRIPLES, UNITS, letters, need, pose, whole_sides
 from vkit.synthesis.plane.right_triangles import PYTHAGORAS, right_triangle
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("special right triangles", "plane")
@@ -86,7 +86,7 @@ def _number(ratio: str) -> float:
 @family("ratios of sides", "plane")
 def ratios(rng: random.Random) -> Problem:
     """Sine, cosine and tangent in right triangles with whole sides."""
-    return rng.choice((_find_ratio, _use_ratio))(rng)
+    return one_of(rng, _find_ratio, _use_ratio)
 
 
 _RATIOS = {"sin": ("a", "c"), "cos": ("b", "c"), "tan": ("a", "b")}
@@ -95,10 +95,7 @@ _RATIOS = {"sin": ("a", "c"), "cos": ("b", "c"), "tan": ("a", "b")}
 def _find_ratio(rng: random.Random) -> Problem:
     a, b, c = letters(rng, 3)
     unit = rng.choice(UNITS)
-    x, y, z = rng.choice(TRIPLES[:6])
-    x, y, z = (v * k for k in [rng.randint(1, 12)] for v in (x, y, z))
-    if rng.random() < 0.5:
-        x, y = y, x
+    x, y, z = whole_sides(rng)
     figure = right_triangle(rng, [a, b, c], x, y)
     pose(figure, rng)
     sides = {"a": (b, c, x), "b": (a, c, y), "c": (a, b, z)}
@@ -136,8 +133,8 @@ def _find_ratio(rng: random.Random) -> Problem:
 def _use_ratio(rng: random.Random) -> Problem:
     a, b, c = letters(rng, 3)
     unit = rng.choice(UNITS)
-    x, y, z = triple = rng.choice(TRIPLES[:7])
-    factor = rng.randint(2, 25)
+    x, y, z = triple = rng.choice(TRIPLES)
+    factor = rng.randint(2, 40)
     if rng.random() < 0.5:
         x, y = y, x
         triple = (x, y, z)

@@ -8,16 +8,16 @@ import random
 from vkit.synthesis.exact import pleasant, sqrt
 from vkit.synthesis.facts import Fact, angle, equal, length, right_angle
 from vkit.synthesis.figure import Figure
-from vkit.synthesis.plane.drawing import TRIPLES, UNITS, crossing, letters, need, pose
+from vkit.synthesis.plane.drawing import UNITS, crossing, letters, need, pose, whole_sides
 from vkit.synthesis.plane.quadrilaterals import quadrilateral, squared, stated
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("rectangles and rhombi", "plane")
 def rectangles_and_rhombi(rng: random.Random) -> Problem:
     """Diagonals, sides and areas."""
-    return rng.choice((_rectangle_diagonal, _rectangle_area, _rhombus, _rhombus, _rectangle_angle))(rng)
+    return one_of(rng, _rectangle_diagonal, _rectangle_area, _rhombus, _rhombus, _rectangle_angle)
 
 
 def _is_rectangle(a: str, b: str, c: str, d: str) -> Fact:
@@ -38,9 +38,7 @@ def _rectangle_diagonal(rng: random.Random) -> Problem:
     unit = rng.choice(UNITS)
     width, height = rng.randint(3, 60), rng.randint(3, 60)
     if rng.random() < 0.5:
-        width, height, _ = rng.choice(TRIPLES)
-        factor = rng.randint(1, 6)
-        width, height = width * factor, height * factor
+        width, height, _ = whole_sides(rng)
     diagonal = sqrt(width**2 + height**2)
     need(0.3 < width / height < 3.4 and pleasant(diagonal))
     figure = _rectangle(names, width, height)
@@ -63,7 +61,7 @@ def _rectangle_diagonal(rng: random.Random) -> Problem:
                 "d",
                 f"{a}{c}",
                 "sqrt(p**2 + q**2)",
-                f"By the Pythagorean theorem in triangle {a}{b}{c}.",
+                f"By the Pythagorean theorem in triangle {a}{b}{c},",
                 unit,
             ),
         ),
@@ -81,12 +79,8 @@ def _rectangle_diagonal(rng: random.Random) -> Problem:
 def _rectangle_area(rng: random.Random) -> Problem:
     a, b, c, d = names = letters(rng, 4)
     unit = rng.choice(UNITS)
-    width, height, diagonal = rng.choice(TRIPLES)
-    factor = rng.randint(1, 9)
-    width, height, diagonal = width * factor, height * factor, diagonal * factor
+    width, height, diagonal = whole_sides(rng)
     need(0.3 < width / height < 3.4)
-    if rng.random() < 0.5:
-        width, height = height, width
     figure = _rectangle(names, width, height)
     figure.segment(a, c)
     pose(figure, rng)
@@ -112,7 +106,7 @@ def _rectangle_area(rng: random.Random) -> Problem:
                 "q",
                 f"{b}{c}",
                 "sqrt(d**2 - p**2)",
-                f"By the Pythagorean theorem in triangle {a}{b}{c}.",
+                f"By the Pythagorean theorem in triangle {a}{b}{c},",
                 unit,
             ),
             last,
@@ -181,11 +175,9 @@ def _rhombus(rng: random.Random) -> Problem:
     a, b, c, d, e = letters(rng, 5)
     unit = rng.choice(UNITS)
     if rng.random() < 0.5:
-        half, other, _ = rng.choice(TRIPLES)
-        factor = rng.randint(1, 6)
-        half, other = half * factor, other * factor
+        half, other, _ = whole_sides(rng)
     else:
-        half, other = rng.randint(2, 40), rng.randint(2, 40)
+        half, other = rng.randint(2, 60), rng.randint(2, 60)
     need(0.35 < half / other < 2.8 and half != other)
     side = sqrt(half**2 + other**2)
     need(pleasant(4 * side) and pleasant(2 * half * other))
@@ -206,9 +198,9 @@ def _rhombus(rng: random.Random) -> Problem:
     square = squared(unit)
     cross = "The diagonals of a rhombus are perpendicular and bisect each other."
     steps = {
-        "side": [Step("s", f"{a}{b}", "sqrt(p**2 + q**2)", f"{cross} By the Pythagorean theorem.", unit)],
+        "side": [Step("s", f"{a}{b}", "sqrt(p**2 + q**2)", f"{cross} By the Pythagorean theorem,", unit)],
         "perimeter": [
-            Step("s", f"{a}{b}", "sqrt(p**2 + q**2)", f"{cross} By the Pythagorean theorem.", unit),
+            Step("s", f"{a}{b}", "sqrt(p**2 + q**2)", f"{cross} By the Pythagorean theorem,", unit),
             Step("u", "the perimeter", "4 * s", "All sides of a rhombus are equal.", unit),
         ],
         "area": [Step("t", "the area", "2 * p * q", f"{cross} It is made of four right triangles.", square)],

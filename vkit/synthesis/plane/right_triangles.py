@@ -7,11 +7,11 @@ import random
 from vkit.synthesis.exact import as_float, pleasant, sqrt
 from vkit.synthesis.facts import length, perpendicular, right_angle
 from vkit.synthesis.figure import Figure
-from vkit.synthesis.plane.drawing import TRIPLES, UNITS, foot, letters, need, pose
+from vkit.synthesis.plane.drawing import UNITS, foot, letters, need, pose, whole_sides
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
-PYTHAGORAS = "By the Pythagorean theorem."
+PYTHAGORAS = "By the Pythagorean theorem,"
 
 
 def right_triangle(rng: random.Random, names: list[str], a: float, b: float) -> Figure:
@@ -26,17 +26,14 @@ def right_triangle(rng: random.Random, names: list[str], a: float, b: float) -> 
 @family("Pythagoras", "plane")
 def pythagoras(rng: random.Random) -> Problem:
     """The third side, its altitude, or an area from two sides of a right triangle."""
-    return rng.choice((_hypotenuse, _leg, _altitude, _leg_area))(rng)
+    return one_of(rng, _hypotenuse, _leg, _altitude, _leg_area)
 
 
 def _legs(rng: random.Random) -> tuple[int, int]:
     if rng.random() < 0.5:
-        a, b, _ = rng.choice(TRIPLES)
-        factor = rng.randint(1, 9)
-        a, b = a * factor, b * factor
-    else:
-        a, b = rng.randint(2, 40), rng.randint(2, 40)
-    return (a, b) if rng.random() < 0.5 else (b, a)
+        a, b, _ = whole_sides(rng)
+        return a, b
+    return rng.randint(2, 80), rng.randint(2, 80)
 
 
 def _hypotenuse(rng: random.Random) -> Problem:
@@ -97,10 +94,7 @@ def _leg(rng: random.Random) -> Problem:
 def _leg_area(rng: random.Random) -> Problem:
     a, b, c = letters(rng, 3)
     unit = rng.choice(UNITS)
-    x, y, z = rng.choice(TRIPLES)
-    if rng.random() < 0.5:
-        x, y = y, x
-    x, y, z = (v * k for k in [rng.randint(1, 8)] for v in (x, y, z))
+    x, y, z = whole_sides(rng)
     figure = right_triangle(rng, [a, b, c], x, y)
     pose(figure, rng)
     of_area = rng.random() < 0.5
@@ -150,11 +144,7 @@ def _leg_area(rng: random.Random) -> Problem:
 def _altitude(rng: random.Random) -> Problem:
     a, b, c, d = letters(rng, 4)
     unit = rng.choice(UNITS)
-    x, y, _ = rng.choice(TRIPLES[:5])
-    factor = rng.randint(1, 30)
-    x, y = x * factor, y * factor
-    if rng.random() < 0.5:
-        x, y = y, x
+    x, y, _ = whole_sides(rng)
     figure = right_triangle(rng, [a, b, c], x, y)
     figure.point(d, *foot(figure, c, a, b))
     figure.segment(c, d)

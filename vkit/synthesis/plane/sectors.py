@@ -9,7 +9,7 @@ from vkit.synthesis.facts import Fact, angle, length, with_unit
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.drawing import UNITS, letters, need, on_ray, pose
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 _PART = "A sector is the part of the circle that its angle is of 360°."
 
@@ -17,7 +17,7 @@ _PART = "A sector is the part of the circle that its angle is of 360°."
 @family("sectors and rings", "plane")
 def sectors_and_rings(rng: random.Random) -> Problem:
     """Arcs, sectors, segments and rings: multiples of pi."""
-    return rng.choice((_sector, _sector, _segment_of_circle, _ring))(rng)
+    return one_of(rng, _sector, _sector, _segment_of_circle, _ring)
 
 
 def _sector(rng: random.Random) -> Problem:

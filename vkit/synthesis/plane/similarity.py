@@ -11,13 +11,13 @@ from vkit.synthesis.facts import Fact, length, parallel, with_unit
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.drawing import UNITS, corner, letters, need, pose
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("similar triangles", "plane")
 def similar_triangles(rng: random.Random) -> Problem:
     """Lengths and areas of similar triangles."""
-    return rng.choice((_parallel_parts, _parallel_sides, _bow_tie, _areas))(rng)
+    return one_of(rng, _parallel_parts, _parallel_sides, _bow_tie, _areas)
 
 
 def _cut(rng: random.Random, names: list[str], share: Fraction) -> tuple[Figure, tuple[int, int, int]]:

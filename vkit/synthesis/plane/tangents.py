@@ -11,13 +11,13 @@ from vkit.synthesis.facts import Fact, angle, length, tangent
 from vkit.synthesis.plane.circles import HALF, circle_of, on_the_circle
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, letters, need, on_ray, pose
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("tangents", "plane")
 def tangents(rng: random.Random) -> Problem:
     """Lengths and angles at tangents."""
-    return rng.choice((_tangent_length, _two_tangents, _incircle, _tangent_chord))(rng)
+    return one_of(rng, _tangent_length, _two_tangents, _incircle, _tangent_chord)
 
 
 def _tangent_length(rng: random.Random) -> Problem:

@@ -10,13 +10,13 @@ from vkit.synthesis.marks import Length
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, foot, letters, need, pose
 from vkit.synthesis.plane.quadrilaterals import squared, stated
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 
 @family("trapezoids", "plane")
 def trapezoids(rng: random.Random) -> Problem:
     """Area, midsegment and legs of trapezoids."""
-    return rng.choice((_trapezoid_area, _midsegment, _isosceles_trapezoid))(rng)
+    return one_of(rng, _trapezoid_area, _midsegment, _isosceles_trapezoid)
 
 
 def _trapezoid_area(rng: random.Random) -> Problem:
@@ -202,7 +202,7 @@ def _isosceles_trapezoid(rng: random.Random) -> Problem:
                 "h",
                 f"{d}{e}",
                 "sqrt(s**2 - x**2)",
-                f"By the Pythagorean theorem in triangle {a}{e}{d}.",
+                f"By the Pythagorean theorem in triangle {a}{e}{d},",
                 unit,
             ),
         ),

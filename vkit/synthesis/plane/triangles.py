@@ -8,7 +8,7 @@ from vkit.synthesis.facts import angle, bisector
 from vkit.synthesis.figure import Figure
 from vkit.synthesis.plane.drawing import apex, letters, need, on_ray, pose
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 
 ANGLE_SUM = "The angles of a triangle sum to 180°."
 
@@ -16,7 +16,7 @@ ANGLE_SUM = "The angles of a triangle sum to 180°."
 @family("triangle angle sum", "plane")
 def angle_sum(rng: random.Random) -> Problem:
     """The third angle, also where it is cut by a bisector or by another line through a corner."""
-    return rng.choice((_third, _cut_by_bisector, _cut_by_line, _cut_by_line))(rng)
+    return one_of(rng, _third, _cut_by_bisector, _cut_by_line, _cut_by_line)
 
 
 def triangle(rng: random.Random, names: list[str], alpha: float, beta: float) -> Figure:
@@ -131,7 +131,7 @@ def _cut_by_line(rng: random.Random) -> Problem:
 @family("exterior angles", "plane")
 def exterior(rng: random.Random) -> Problem:
     """The exterior angle of a triangle is the sum of the two others."""
-    return rng.choice((_exterior, _remote, _exterior_bisected))(rng)
+    return one_of(rng, _exterior, _remote, _exterior_bisected)
 
 
 def _extended(rng: random.Random, names: list[str], p: float, q: float) -> Figure:

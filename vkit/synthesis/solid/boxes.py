@@ -9,11 +9,11 @@ from vkit.synthesis.facts import Fact
 from vkit.synthesis.marks import Length
 from vkit.synthesis.plane.drawing import UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid import rules
 from vkit.synthesis.solid.bodies import Polyhedron, box
 from vkit.synthesis.solid.drawing import Solid, boxlike
-from vkit.synthesis.solid.facts import cubed, given, one_of, solid_problem, squared, stated
+from vkit.synthesis.solid.facts import cubed, given, solid_problem, squared, stated
 
 _BOX = "The solid is a rectangular box."
 _SURFACE = "A box has three pairs of equal faces."
@@ -22,7 +22,7 @@ _SURFACE = "A box has three pairs of equal faces."
 @family("boxes", "solid")
 def boxes(rng: random.Random) -> Problem:
     """Volume and surface of a rectangular box, and back to an edge."""
-    return one_of(rng, (_volume, _surface, _edge_from_volume, _edge_from_surface, _water))
+    return one_of(rng, _volume, _surface, _edge_from_volume, _edge_from_surface, _water)
 
 
 def _sizes(rng: random.Random) -> tuple[int, int, int]:

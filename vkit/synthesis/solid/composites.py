@@ -8,17 +8,17 @@ import random
 from vkit.synthesis.exact import Exact, as_float
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid import rules
 from vkit.synthesis.solid.bodies import Ball, Round, box, pyramid
 from vkit.synthesis.solid.drawing import Solid, axonometric, cornered
-from vkit.synthesis.solid.facts import cubed, given, one_of, radius, solid_problem, squared
+from vkit.synthesis.solid.facts import cubed, given, radius, solid_problem, squared
 
 
 @family("composite solids", "solid")
 def composites(rng: random.Random) -> Problem:
     """Cylinders, cones, hemispheres, boxes and pyramids set upon one another."""
-    return one_of(rng, (_rocket, _rocket_surface, _silo, _capsule, _top, _top_surface, _tower, _dome_on_cube))
+    return one_of(rng, _rocket, _rocket_surface, _silo, _capsule, _top, _top_surface, _tower, _dome_on_cube)
 
 
 def radius_and_height(rng: random.Random, low: float = 0.8, high: float = 3.0) -> tuple[int, int]:
@@ -406,6 +406,7 @@ def _tower(rng: random.Random) -> Problem:
     figure.draw()
     width = ("1", "2") if figure.view.toward[0] > 0 else ("0", "1")
     side = ("0", "4") if figure.view.toward[0] > 0 else ("1", "5")
+    figure.beside("W", h), figure.beside("X", h + k)  # within the roof, edges leave no room
     return solid_problem(
         asked="volume",
         measured=block.volume() + roof.volume(),
@@ -414,7 +415,7 @@ def _tower(rng: random.Random) -> Problem:
         facts=(
             given("the side of the square base is", *width, a, unit, name="a"),
             given("the height of the box is", *side, h, unit, name="h"),
-            given("the height of the pyramid is", "V", "C", k, unit, name="k"),
+            given("the height of the pyramid is", "W", "X", k, unit, name="k", dimension=True),
         ),
         question="The base is a square. Find the volume of the whole solid.",
         figure=figure,
@@ -468,7 +469,8 @@ def _dome_on_cube(rng: random.Random) -> Problem:
             given("the edge of the cube is", "0", "1", a, unit, name="a"),
             radius(figure, "the radius of the hemisphere is", "OA", r, unit),
         ),
-        question=f"Find the {'total surface area' if surface else 'volume'} of the whole solid.",
+        question=f"Find the {'total surface area' if surface else 'volume'} "
+        "of the solid of a cube and a hemisphere.",
         figure=figure,
         steps=(
             (

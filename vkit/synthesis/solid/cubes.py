@@ -9,11 +9,11 @@ from vkit.synthesis.exact import Exact, as_float, tidy
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.plane.drawing import UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid.bodies import box
 from vkit.synthesis.solid.boxes import box_facts, draw_box
 from vkit.synthesis.solid.drawing import Solid, boxlike
-from vkit.synthesis.solid.facts import cubed, given, one_of, solid_problem, squared, stated
+from vkit.synthesis.solid.facts import cubed, given, solid_problem, squared, stated
 
 _BOX = "The solid is a rectangular box."
 
@@ -22,7 +22,7 @@ _BOX = "The solid is a rectangular box."
 def cubes(rng: random.Random) -> Problem:
     """A cube, several cubes in a row, and a cube with a smaller one cut from a corner."""
     return one_of(
-        rng, (_row_of_cubes, _cut_cube, _cut_cube, _cube_edge, _cubes_in_box, _cubes_in_box, _cubes_in_box)
+        rng, _row_of_cubes, _cut_cube, _cut_cube, _cube_edge, _cubes_in_box, _cubes_in_box, _cubes_in_box
     )
 
 
@@ -49,7 +49,7 @@ def _row_of_cubes(rng: random.Random) -> Problem:
         form=f"{what} of {count} cubes in a row",
         description=f"{count} equal cubes are glued together in a row.",
         facts=(given("the edge of each cube is", "0", "cut10", edge, unit, name="a"),),
-        question=f"Find the {'surface area' if surface else 'volume'} of the whole solid.",
+        question=f"Find the {'surface area' if surface else 'volume'} of the solid of {count} equal cubes.",
         figure=figure,
         steps=(
             (
@@ -147,7 +147,8 @@ def _cut_cube(rng: random.Random) -> Problem:
             given("the edge of the large cube is", "0", "1", edge, unit, name="a"),
             given("the edge of the small cube is", "7", "c", cut, unit, name="b"),
         ),
-        question=f"Find the {'surface area' if surface else 'volume'} of the solid that remains.",
+        question="A cube is cut out of a larger cube. "
+        f"Find the {'surface area' if surface else 'volume'} of the solid that remains.",
         figure=figure,
         steps=(
             (
@@ -210,8 +211,16 @@ def _cube_edge(rng: random.Random) -> Problem:
         measured=body.volume(),
         form="volume of a cube from its surface",
         description="The solid is a cube.",
-        facts=(stated("its total surface area is", 6 * edge**2, squared(unit), sum(body.areas()), name="s"),),
-        question="Find its volume.",
+        facts=(
+            stated(
+                "the total surface area of the cube is",
+                6 * edge**2,
+                squared(unit),
+                sum(body.areas()),
+                name="s",
+            ),
+        ),
+        question="Find the volume of the cube.",
         figure=figure,
         steps=(
             Step("f", "the area of a face", "s / 6", "A cube has six equal faces.", squared(unit)),

@@ -10,10 +10,10 @@ from vkit.synthesis.facts import Fact
 from vkit.synthesis.marks import Length, RightAngle, Ticks
 from vkit.synthesis.plane.drawing import UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid.bodies import box
 from vkit.synthesis.solid.drawing import Solid, boxlike
-from vkit.synthesis.solid.facts import given, one_of, solid_problem
+from vkit.synthesis.solid.facts import given, solid_problem
 
 _BOX = "ABCD is the bottom and EFGH the top of a rectangular box; E, F, G and H stand over A, B, C and D."
 _PYTHAGORAS = "Pythagoras' theorem holds in triangle {}."
@@ -27,7 +27,7 @@ _QUADRUPLES = (
 @family("distances in boxes", "solid")
 def distances(rng: random.Random) -> Problem:
     """Space diagonals, face diagonals, midpoints, and ways over the surface."""
-    return one_of(rng, (_diagonal, _diagonal, _face, _edge, _midpoint, _tangent, _way))
+    return one_of(rng, _diagonal, _diagonal, _face, _edge, _midpoint, _tangent, _way)
 
 
 def _sizes(rng: random.Random) -> tuple[int, int, int]:

@@ -9,15 +9,13 @@ Every answer is measured in the solid itself: a problem whose formula and figure
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vkit.synthesis.claims import IsLength
 from vkit.synthesis.exact import Exact, as_float, show
 from vkit.synthesis.facts import Fact
-from vkit.synthesis.figure import Figure, Rejected
+from vkit.synthesis.figure import Figure
 from vkit.synthesis.marks import Dimension, Label, Length
 from vkit.synthesis.problem import Problem, with_space
 
@@ -51,17 +49,6 @@ def solid_problem(*, asked: str, measured: float, unit: str = "", **parts: Any) 
     if wrong := IsMeasured(asked, measured, problem.answer).wrong(problem.figure):
         raise ValueError(f"{problem.form}: {wrong}")
     return problem
-
-
-def one_of(rng: random.Random, forms: Sequence[Callable[[random.Random], Problem]]) -> Problem:
-    """A problem of one of the forms, all equally likely however often their numbers are rejected."""
-    form = rng.choice(forms)
-    for _ in range(60):
-        try:
-            return form(rng)
-        except Rejected:
-            continue
-    return form(rng)
 
 
 def given(

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.plane.drawing import UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid import rules
 from vkit.synthesis.solid.bodies import Ball, Round, box
 from vkit.synthesis.solid.composites import draw_radius, radius_and_height, side_height
 from vkit.synthesis.solid.drawing import Solid, View, axonometric, upright
-from vkit.synthesis.solid.facts import cubed, given, one_of, radius, solid_problem, squared
+from vkit.synthesis.solid.facts import cubed, given, radius, solid_problem, squared
 
 
 @family("hollow solids", "solid")
 def hollows(rng: random.Random) -> Problem:
     """Pipes, drilled blocks, cavities, and what a ball leaves of a can."""
-    return one_of(rng, (_pipe, _pipe, _drilled, _cone_cavity, _bowl, _ball_in_can))
+    return one_of(rng, _pipe, _pipe, _drilled, _cone_cavity, _bowl, _ball_in_can)
 
 
 def _pipe(rng: random.Random) -> Problem:

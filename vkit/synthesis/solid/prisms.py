@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from vkit.synthesis.marks import Length, RightAngle
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid.bodies import Polyhedron, lying_prism, prism
 from vkit.synthesis.solid.drawing import Solid, axonometric, boxlike
-from vkit.synthesis.solid.facts import cubed, given, one_of, solid_problem, squared, stated
+from vkit.synthesis.solid.facts import cubed, given, solid_problem, squared, stated
 
 _VOLUME = "The volume of a prism is the area of its base times its length."
 
@@ -20,7 +20,7 @@ _VOLUME = "The volume of a prism is the area of its base times its length."
 @family("prisms", "solid")
 def prisms(rng: random.Random) -> Problem:
     """Volume, surface and length of prisms."""
-    return one_of(rng, (_right_triangle, _right_triangle, _surface, _roof, _length, _trapezoid, _hexagon))
+    return one_of(rng, _right_triangle, _right_triangle, _surface, _roof, _length, _trapezoid, _hexagon)
 
 
 def _lying(

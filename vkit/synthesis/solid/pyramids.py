@@ -10,10 +10,10 @@ from vkit.synthesis.facts import Fact
 from vkit.synthesis.marks import Length, RightAngle
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid.bodies import Polyhedron, pyramid
 from vkit.synthesis.solid.drawing import Solid, View, axonometric, cabinet
-from vkit.synthesis.solid.facts import cubed, given, one_of, solid_problem, squared, stated
+from vkit.synthesis.solid.facts import cubed, given, solid_problem, squared, stated
 
 _VOLUME = "The volume of a pyramid is a third of base × height."
 _PYTHAGORAS = "The height, half of a side and the slant height make a right triangle."
@@ -23,7 +23,7 @@ _SQUARE = "The solid is a right pyramid; its base is a square."
 @family("pyramids", "solid")
 def pyramids(rng: random.Random) -> Problem:
     """Pyramids on squares, rectangles and right corners."""
-    return one_of(rng, (_volume, _rectangle, _by_slant, _by_slant, _height, _edge, _corner))
+    return one_of(rng, _volume, _rectangle, _by_slant, _by_slant, _height, _edge, _corner)
 
 
 def pyramid_view(rng: random.Random) -> View:
@@ -38,15 +38,13 @@ def pyramid_view(rng: random.Random) -> View:
 def draw_pyramid(
     rng: random.Random, a: Exact, b: Exact, h: Exact, *, axis: bool = True
 ) -> tuple[Solid, Polyhedron]:
-    """A pyramid on a rectangle around O; corners 0 to 3, apex V, M and N the middles of visible sides."""
+    """A pyramid on a rectangle around O; corners 0 to 3, apex V, N the middle of the front side."""
     x, y = as_float(a) / 2, as_float(b) / 2
     figure = Solid.seen(pyramid_view(rng))
     body = pyramid(((-x, -y), (x, -y), (x, y), (-x, y)), (0.0, 0.0, as_float(h)))
     figure.add(body)
     figure.corners("0123V", body, letters=False)
     figure.point("O", 0, 0, 0, letter=False, dot=axis)
-    side = 1 if figure.view.toward[0] > 0 else -1
-    figure.point("M", side * x, 0, 0, letter=False)
     figure.point("N", 0, -y, 0, letter=False)
     if axis:
         figure.line("V", "O")
@@ -144,13 +142,13 @@ def _by_slant(rng: random.Random) -> Problem:
     by_height = what != "volume" and rng.random() < 0.5
     figure, body = draw_pyramid(rng, a, a, h, axis=by_height)
     if not by_height:
-        figure.line("V", "M")
+        figure.line("V", "N")  # on the front face, where a text has room
     figure.draw()
     size = cubed(unit) if what == "volume" else squared(unit)
     second = (
         _height_fact(figure, a, h, unit)
         if by_height
-        else given("the height of a side face is", "V", "M", s, unit, name="s")
+        else given("the height of a side face is", "V", "N", s, unit, name="s")
     )
     walls = Step(
         "m",
@@ -199,19 +197,20 @@ def _by_slant(rng: random.Random) -> Problem:
         ),
     }[what]
     areas = body.areas()
+    side = ("0", "1") if by_height else _depth_edge(figure)
     asked = {"volume": "volume", "side": "lateral surface area", "surface": "total surface area"}[what]
     return solid_problem(
         asked=what,
         measured={"volume": body.volume(), "side": sum(areas[1:]), "surface": sum(areas)}[what],
         form=f"{what} by {'height' if by_height else 'slant height'}",
         description=_SQUARE,
-        facts=(given("the side of the square is", "0", "1", a, unit, name="a"), second),
+        facts=(given("the side of the square is", *side, a, unit, name="a"), second),
         question=f"The base is a square. Find the {asked} of the pyramid.",
         figure=figure,
         steps=(*first, *steps),
         mistakes=tuple(Mistake(*pair) for pair in typical),
         unit=size,
-        extra_marks=() if by_height else (RightAngle("V", "M", _depth_edge(figure)[1]),),
+        extra_marks=() if by_height else (RightAngle("V", "N", "1"),),
     )
 
 

@@ -10,23 +10,23 @@ from vkit.synthesis.exact import Exact, as_float, evaluate, pleasant, sqrt, tidy
 from vkit.synthesis.marks import Length, RightAngle
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid import rules
 from vkit.synthesis.solid.bodies import Round
 from vkit.synthesis.solid.drawing import Solid, upright
-from vkit.synthesis.solid.facts import cubed, given, one_of, radius, solid_problem, squared, stated
+from vkit.synthesis.solid.facts import cubed, given, radius, solid_problem, squared, stated
 
 
 @family("cylinders", "solid")
 def cylinders(rng: random.Random) -> Problem:
     """A cylinder from its radius, its diameter or its volume."""
-    return one_of(rng, (_cylinder, _cylinder, _cylinder_back, _rolled))
+    return one_of(rng, _cylinder, _cylinder, _cylinder_back, _rolled)
 
 
 @family("cones", "solid")
 def cones(rng: random.Random) -> Problem:
     """A cone from two of radius, height and slant height."""
-    return one_of(rng, (_cone_volume, _cone_by_slant, _cone_by_slant, _cone_height))
+    return one_of(rng, _cone_volume, _cone_by_slant, _cone_by_slant, _cone_height)
 
 
 def draw_cylinder(rng: random.Random, r: Exact, h: Exact, *, diameter: bool = False) -> tuple[Solid, Round]:

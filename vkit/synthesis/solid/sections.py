@@ -10,18 +10,18 @@ from vkit.synthesis.exact import as_float, pleasant, sqrt
 from vkit.synthesis.facts import Fact
 from vkit.synthesis.plane.drawing import TRIPLES, UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid.bodies import Ball, Round
 from vkit.synthesis.solid.boxes import box_edges, draw_box
 from vkit.synthesis.solid.drawing import Solid, axonometric
-from vkit.synthesis.solid.facts import cubed, given, one_of, radius, solid_problem, squared
+from vkit.synthesis.solid.facts import cubed, given, radius, solid_problem, squared
 from vkit.synthesis.solid.rounds import draw_cylinder
 
 
 @family("sections of solids", "solid")
 def sections(rng: random.Random) -> Problem:
     """Sections through an axis or a diagonal, and across a sphere."""
-    return one_of(rng, (_diagonal, _axial, _axial_of_cone, _across_ball, _across_ball))
+    return one_of(rng, _diagonal, _axial, _axial_of_cone, _across_ball, _across_ball)
 
 
 def _diagonal(rng: random.Random) -> Problem:

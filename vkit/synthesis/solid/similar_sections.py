@@ -8,10 +8,10 @@ import random
 from vkit.synthesis.exact import evaluate, pleasant
 from vkit.synthesis.plane.drawing import UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid.bodies import Round, pyramid
 from vkit.synthesis.solid.drawing import Solid, axonometric
-from vkit.synthesis.solid.facts import cubed, given, one_of, radius, solid_problem, squared
+from vkit.synthesis.solid.facts import cubed, given, radius, solid_problem, squared
 from vkit.synthesis.solid.pyramids import pyramid_view
 
 _SIMILAR = "The section is similar to the base: lengths are as the distances from the apex."
@@ -20,7 +20,7 @@ _SIMILAR = "The section is similar to the base: lengths are as the distances fro
 @family("sections parallel to the base", "solid")
 def parallel_sections(rng: random.Random) -> Problem:
     """Cones and pyramids cut parallel to the base: lengths, areas and volumes by similarity."""
-    return one_of(rng, (_of_cone, _of_cone, _of_pyramid, _of_pyramid, _frustum))
+    return one_of(rng, _of_cone, _of_cone, _of_pyramid, _of_pyramid, _frustum)
 
 
 def _cut_sizes(rng: random.Random) -> tuple[int, int, int]:

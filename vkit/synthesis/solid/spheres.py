@@ -10,17 +10,17 @@ from vkit.synthesis.facts import Fact
 from vkit.synthesis.marks import Length
 from vkit.synthesis.plane.drawing import UNITS, need
 from vkit.synthesis.problem import Mistake, Problem, Step, with_space
-from vkit.synthesis.registry import family
+from vkit.synthesis.registry import family, one_of
 from vkit.synthesis.solid import rules
 from vkit.synthesis.solid.bodies import Ball, Round
 from vkit.synthesis.solid.drawing import Solid, axonometric
-from vkit.synthesis.solid.facts import cubed, given, one_of, radius, solid_problem, squared, stated
+from vkit.synthesis.solid.facts import cubed, given, radius, solid_problem, squared, stated
 
 
 @family("spheres", "solid")
 def spheres(rng: random.Random) -> Problem:
     """Spheres and hemispheres."""
-    return one_of(rng, (_sphere, _sphere_back, _hemisphere, _hemisphere, _melted, _melted, _melted))
+    return one_of(rng, _sphere, _sphere_back, _hemisphere, _hemisphere, _melted, _melted, _melted)
 
 
 def draw_ball(
@@ -49,7 +49,7 @@ def _sphere(rng: random.Random) -> Problem:
     r: Exact = (
         rng.randint(2, 19)
         if rng.random() < 0.4
-        else evaluate("n / d", {"n": rng.randint(3, 99), "d": rng.randint(2, 4)})
+        else evaluate("n / d", {"n": rng.randint(3, 199), "d": rng.randint(2, 6)})
     )
     unit = rng.choice(UNITS)
     diameter = rng.random() < 0.5
@@ -98,7 +98,7 @@ def _sphere_back(rng: random.Random) -> Problem:
     r: Exact = (
         rng.randint(2, 60)
         if rng.random() < 0.4
-        else evaluate("n / d", {"n": rng.randint(3, 99), "d": rng.randint(2, 3)})
+        else evaluate("n / d", {"n": rng.randint(3, 199), "d": rng.randint(2, 6)})
     )
     unit = rng.choice(UNITS)
     figure, body = draw_ball(rng, r)
@@ -135,7 +135,7 @@ def _sphere_back(rng: random.Random) -> Problem:
 
 
 def _melted(rng: random.Random) -> Problem:
-    size, r = rng.randint(2, 60), rng.randint(2, 60)
+    size, r = rng.randint(2, 90), rng.randint(2, 90)
     unit = rng.choice(UNITS)
     shape = rng.choice(("cone", "cylinder"))
     cone = shape == "cone"
@@ -182,7 +182,7 @@ def _hemisphere(rng: random.Random) -> Problem:
     r: Exact = (
         rng.randint(2, 24)
         if rng.random() < 0.4
-        else evaluate("n / d", {"n": rng.randint(3, 99), "d": rng.randint(2, 4)})
+        else evaluate("n / d", {"n": rng.randint(3, 199), "d": rng.randint(2, 6)})
     )
     unit = rng.choice(UNITS)
     what = rng.choice(("volume", "surface", "side"))
