@@ -12,7 +12,7 @@ from vkit.cli.training import in_folder, plan, read_values, say, training_option
 
 
 @click.command("train-puma")
-@click.option("--model", required=True, help="A folder, a hub id, or 'tiny'.")
+@click.option("--model", required=True, help="A folder, a hub id, 'tiny' or 'tiny-random'.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -71,7 +71,7 @@ from vkit.cli.training import in_folder, plan, read_values, say, training_option
 )
 @click.option("--max-new-tokens", type=click.IntRange(1), default=64, show_default=True, help="Of --eval.")
 @click.option(
-    "--eval-batch", type=click.IntRange(1), default=64, show_default=True, help="Problems answered at once."
+    "--eval-batch", type=click.IntRange(1), default=64, show_default=True, help="Of --eval: problems at once."
 )
 @training_options
 def command(
@@ -102,7 +102,8 @@ def command(
 
     OUT/stage1, OUT/stage2 and OUT/stage3 get a log, a summary and the trained model each. Stages 1 and 3
     learn from the pairs too, where no other data are given: stage 1 from the texts that are complete without
-    a picture, stage 3 from both twins. Interrupted, the same command goes on where it was.
+    a picture, stage 3 from both twins. (Math-PUMA's own pairs do not say which texts are complete: give them
+    --stage1-data.) Interrupted, the same command goes on where it was.
 
     \b
     vkit data synthesize --pairs 10000 --preset miniature --tests 80 --out data

@@ -12,7 +12,7 @@ from vkit.cli.training import in_folder, plan, read_values, say, training_option
 
 
 @click.command("train-sft")
-@click.option("--model", required=True, help="A folder, a hub id, or 'tiny'.")
+@click.option("--model", required=True, help="A folder, a hub id, 'tiny' or 'tiny-random'.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),

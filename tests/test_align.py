@@ -1,6 +1,7 @@
 """Stage 2: the loss and its gradients are those of plain autograd through the whole model."""
 
 import copy
+import json
 from dataclasses import replace
 
 import pytest
@@ -169,6 +170,18 @@ def test_the_teacher_is_live_frozen_or_follows(pairs):
         expected = 0.0 if task is frozen else 1 - moving.recipe.ema_decay
         for name, _ in task.trainable():
             assert moved[name] == pytest.approx(expected, rel=1e-2, abs=1e-6), name
+
+
+def test_the_watch_for_a_collapse_goes_on_where_a_checkpoint_left_it(pairs):
+    fallen = [(1.0, 2.0)] * 20 + [(0.01, 2.0)] * 20
+    steps = [{"kl_weak_strong": kl, "kl_strong_weak": 0.0, "cross_entropy": ce} for kl, ce in fallen]
+    whole, first, second = (make_task(pairs) for _ in range(3))
+    expected = [whole.after_step(step) for step in steps]
+    warnings = [first.after_step(step) for step in steps[:30]]
+    second.restore(json.loads(json.dumps(first.state())), [])
+    warnings += [second.after_step(step) for step in steps[30:]]
+    assert warnings == expected
+    assert sum(warning is not None for warning in expected) == 1
 
 
 def test_the_teachers_weights_are_not_the_tasks(pairs):

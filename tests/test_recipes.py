@@ -47,6 +47,8 @@ def test_other_papers_values():
         ({"lr": "nan"}, "lr must be a number"),
         ({"lam": 1.5}, "lam must lie between 0 and 1"),
         ({"lr": 0}, "lr must be above 0"),
+        ({"lr": "inf"}, "lr must be a finite number"),
+        ({"seed": 1e14}, "seed must lie between 0 and"),
         ({"teacher": "dead"}, "known: live, frozen, ema"),
         ({"train": "vision"}, "train 'vision' is not known"),
         ({"train": ""}, "train names no part"),

@@ -19,6 +19,7 @@ from vkit.train.data import Order, open_examples
 from vkit.train.loop import planned_steps, train
 from vkit.train.recipes import AlignRecipe, Recipe, SftRecipe
 from vkit.train.sft import SftTask
+from vkit.train.task import Totals
 
 SFT = SftRecipe(lr=1e-3, batch_size=4, micro_batch_size=2, max_steps=6, twins="both", weight_decay=0.1)
 ALIGN = AlignRecipe(lr=1e-3, batch_size=4, micro_batch_size=0, max_steps=6, teacher="ema", ema_decay=0.5)
@@ -148,6 +149,34 @@ def test_micro_batches_do_not_change_the_step(pairs, tmp_path):
         weights.append(torch.cat([p.detach().flatten() for _, p in task.trainable()]))
     assert torch.allclose(weights[0], weights[1], atol=1e-6)
     assert torch.allclose(weights[0], weights[2], atol=1e-6)
+
+
+def test_a_step_is_clipped_adamw_at_the_logged_rate(pairs, tmp_path):
+    """Written out: gradients of at most this norm; decay of matrices, not of norms and biases."""
+    recipe = replace(SFT, max_steps=3, micro_batch_size=0, max_grad_norm=0.1, warmup_ratio=0.5, lr=1e-2)
+    task, plain = make_task(pairs, recipe), make_task(pairs, recipe)
+    train(task, recipe, tmp_path)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["lr"] for line in log] == pytest.approx([0.005, 0.01, 0.01])
+
+    parameters = [p for _, p in plain.trainable()]
+    moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
+    for step, line in enumerate(log, 1):
+        micro = plain.prepare(Order(18, seed=0).take(4 * (step - 1), 4))
+        gradients = torch.autograd.grad(plain(micro, Totals(micro.tokens, micro.items))[0], parameters)
+        norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        assert line["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
+        assert norm > 0.1
+        for p, gradient, (first, second) in zip(parameters, gradients, moments):
+            gradient = gradient * 0.1 / norm
+            first.lerp_(gradient, 0.1)
+            second.lerp_(gradient**2, 0.001)
+            with torch.no_grad():
+                p *= 1 - line["lr"] * (0.1 if p.ndim > 1 else 0.0)
+                move = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+                p -= line["lr"] * move
+    for (name, one), (_, other) in zip(task.trainable(), plain.trainable()):
+        assert (one - other).abs().max() < 2e-3 * log[0]["lr"], name
 
 
 def test_frozen_parts_stay_as_they_are(pairs, tmp_path):

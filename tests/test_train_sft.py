@@ -9,6 +9,7 @@ from tests.tiny_checkpoints import write_checkpoint
 from tests.training_data import write_pairs, write_tests
 from vkit.errors import VkitError
 from vkit.models.loading import load_model
+from vkit.models.protocol import Text
 from vkit.models.tiny import build_tiny
 from vkit.models.tinyllava import next_token_loss
 from vkit.models.training import choose_trainable
@@ -89,6 +90,15 @@ def test_pairs_are_learned_by_their_sides(tmp_path, twins, expected):
     assert pictures == ({True, False} if expected[1] is None else {expected[1]})
 
 
+def test_text_alone_is_learned_without_the_picture_that_its_twin_has(tmp_path):
+    path = write_pairs(tmp_path, 3, strong="text-dominant")
+    whole, alone = (open_examples([path], SftRecipe(twins=twins))[0].request for twins in ("both", "text"))
+    assert whole.images
+    assert not alone.images
+    words = [[part.text for part in request.parts if isinstance(part, Text)] for request in (whole, alone)]
+    assert words[0] == words[1]
+
+
 def test_a_problem_without_a_rationale_is_refused_by_id(tmp_path):
     path = tmp_path / "problems.jsonl"
     write_samples(
@@ -115,6 +125,16 @@ def test_bad_records_are_named_by_file_and_line(tmp_path, line, reason):
     path.write_text('{"id": "0", "question": "x", "rationale": "y"}\n' + line + "\n")
     with pytest.raises(VkitError, match=f"record 2.*{reason}"):
         open_examples([path], SftRecipe())
+
+
+def test_a_line_that_is_no_text_is_a_bad_record_like_others(tmp_path):
+    path = tmp_path / "problems.jsonl"
+    good = b'{"id": "%d", "question": "Find x.", "rationale": "5"}\n'
+    path.write_bytes(good % 1 + b'{"id": "\xff"}\n' + good % 3)
+    with pytest.raises(VkitError, match=r"record 2: not UTF-8 text .*--skip-bad"):
+        open_examples([path], SftRecipe())
+    examples = open_examples([path], SftRecipe(), skip_bad=True)
+    assert [examples[i].request.id for i in range(len(examples))] == ["1", "3"]
 
 
 def test_files_of_different_kinds_are_refused(tmp_path):

@@ -35,9 +35,9 @@ def evaluate_versions(
     """Answer every sample greedily and score it by its version (``meta["version"]``).
 
     Returns:
-        accuracy: in percent, by version and under "all"; count: by version; unread: outputs that no answer
-        could be read from (they count as wrong); gap_percent, skewness and variation as `spread`; items:
-        ``{id, version, output, correct}`` in order.
+        accuracy: in percent, by version and over "all" of them (MathVerse's ALL leaves text-only out);
+        count: by version; unread: outputs that no answer could be read from (they count as wrong);
+        gap_percent, skewness and variation as `spread`; items: ``{id, version, output, correct}`` in order.
 
     Raises:
         VkitError: as `by_version`.

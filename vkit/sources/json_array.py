@@ -5,6 +5,7 @@ for number, record in array_items(Path("release.json")): ...
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import shlex
@@ -20,8 +21,12 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 def is_array(path: Path) -> bool:
-    """Whether a file begins as a JSON array does. Raises `VkitError` where it cannot be read as text."""
-    return next(_chunks(path), "").lstrip().startswith("[")
+    """Whether a file begins as a JSON array does. Raises `VkitError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:  # as bytes: whether a later line is text is its reader's to tell
+            return file.read(CHUNK).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+    except OSError as error:
+        raise VkitError(f"{path} cannot be read ({error.strerror}); check the path") from error
 
 
 def refuse_array(path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vkit.errors import VkitError
-from vkit.jsonl import parse_object, text_lines
+from vkit.jsonl import parse_object
 from vkit.records import BadRecord, Pair, Sample, parse_pair, parse_sample, scan_records, scan_samples
 from vkit.sources.geometry3k import is_geometry3k, scan_geometry3k
 from vkit.sources.json_array import refuse_array
@@ -62,21 +62,24 @@ def kind_of(path: Path) -> str:
     """What a JSON Lines file holds: "sample", "pair" or "conversation", as its first readable record says.
 
     Raises:
-        VkitError: the file is missing, no text, empty, a JSON array, or in Math-PUMA's own format.
+        VkitError: the file is missing, empty, a JSON array, or in Math-PUMA's own format.
     """
     refuse_array(path)
     kind = None
-    for _, line in text_lines(path):
-        kind = "sample"
-        try:
-            record = parse_object(line)
-        except VkitError:
-            continue  # whoever reads the file tells it by its line
-        if "instruction_2" in record or "image_url_2" in record:
-            raise VkitError(f"{path} holds Math-PUMA's records; make pairs of them with `vkit data pairs`")
-        if "text_rich" in record or "vision_rich" in record:
-            return "pair"
-        return "conversation" if "conversations" in record else "sample"
+    with path.open("rb") as file:
+        for line in filter(bytes.strip, file):
+            kind = "sample"
+            try:
+                record = parse_object(line)
+            except VkitError:
+                continue  # whoever reads the file tells it by its line
+            if "instruction_2" in record or "image_url_2" in record:
+                raise VkitError(
+                    f"{path} holds Math-PUMA's records; make pairs of them with `vkit data pairs`"
+                )
+            if "text_rich" in record or "vision_rich" in record:
+                return "pair"
+            return "conversation" if "conversations" in record else "sample"
     if kind is None:
         raise VkitError(f"{path} holds no records; check the file")
     return kind

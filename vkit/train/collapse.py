@@ -56,7 +56,7 @@ class CollapseWatch:
             return None
         self.warned = True
         return (
-            f"alignment collapse: the divergence fell from {self.peak:.3g} to {divergence:.3g} nats a token,"
+            f"alignment collapse: the divergence fell from {self.peak:.3g} to {divergence:.3g} nats,"
             f" but the cross-entropy stays at {cross_entropy:.3g} (from {self.first_cross_entropy:.3g}): the"
             " twins agree on something trivial; use teacher=frozen, a smaller lam, or strong_cross_entropy=1"
         )

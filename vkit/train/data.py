@@ -107,7 +107,9 @@ def open_examples(
     _index(examples, sides, skip_bad)
     if not len(examples):
         reasons = ", ".join(f"{count} {reason}" for reason, count in examples.left_out.items())
-        raise VkitError(f"{files[0]}: no record is of use to this stage ({reasons or 'all are bad'})")
+        raise VkitError(
+            f"{files[0]}: no record is of use to this stage ({reasons or 'all are bad'}); give other data"
+        )
     return examples
 
 

@@ -11,6 +11,7 @@ stage, "released" the loss as the release computes it, "tiny" what trains the ti
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,9 @@ ALL_PARTS = ("vision_tower", "connector", "language_model")
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise VkitError(f"{name} {value!r} is not known; known: {', '.join(known)}")
+
+
+_NATURAL = ("micro_batch_size", "max_steps", "weight_decay", "max_grad_norm", "lora_rank", "chunk_mib")
 
 
 @dataclass(frozen=True)
@@ -62,20 +66,17 @@ class Recipe:
     chunk_mib: int = 0
 
     def __post_init__(self) -> None:
-        positive = ("lr", "batch_size", "epochs", "lora_alpha")
-        for name in positive:
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise VkitError(f"{name} must be a finite number, not {value}")
+        for name in ("lr", "batch_size", "epochs", "lora_alpha"):
             if not getattr(self, name) > 0:
                 raise VkitError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in (
-            "micro_batch_size",
-            "max_steps",
-            "weight_decay",
-            "max_grad_norm",
-            "lora_rank",
-            "chunk_mib",
-        ):
+        for name in _NATURAL:
             if getattr(self, name) < 0:
                 raise VkitError(f"{name} must not be below 0, not {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise VkitError(f"seed must lie between 0 and 2^32 - 1, not {self.seed}")
         for name in ("warmup_ratio", "beta1", "beta2", "lora_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise VkitError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
