@@ -54,6 +54,11 @@ import click
     help="Of the weights; auto is float32 on the CPU and the checkpoint's elsewhere.",
 )
 @click.option("--max-new-tokens", type=click.IntRange(1), default=512, show_default=True)
+@click.option(
+    "--problem-version",
+    metavar="NAME",
+    help="Only problems of this version, as their meta names it: vision-dominant, ...",
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first problems.")
 @click.option(
     "--text",
@@ -91,6 +96,7 @@ def command(
     device: str,
     dtype: str,
     max_new_tokens: int,
+    problem_version: str | None,
     limit: int | None,
     answers_file: Path | None,
     overlay: int,
@@ -116,13 +122,19 @@ def command(
     from tqdm import tqdm
 
     from vkit.attention.run import RunSettings, run
+    from vkit.errors import VkitError
     from vkit.models.loading import load_model
     from vkit.records import only_good
     from vkit.report.page import write_page
     from vkit.report.pictures import draw_pictures
     from vkit.sources.opening import scan
 
-    samples = list(islice(only_good(scan(data)), limit))
+    found = only_good(scan(data))
+    if problem_version is not None:
+        found = (sample for sample in found if sample.meta.get("version") == problem_version)
+    samples = list(islice(found, limit))
+    if not samples:
+        raise VkitError(f"{data} holds no problem of version {problem_version!r}; see the records' meta")
     answers = None if answers_file is None else _read_answers(answers_file, [s.id for s in samples])
     loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
     if adapter is not None:

@@ -30,7 +30,8 @@ def command(out: Path, pairs: int, tests: int, scale: float, seed: int, workers:
 
     \b
     vkit demo --out demo
-    vkit attn-ratio --model demo/stage3/model --prompt plain --data demo/data/test.jsonl --out demo/ratio
+    vkit attn-ratio --model demo/stage3/model --prompt plain --data demo/data/test.jsonl \\
+        --problem-version vision-dominant --out demo/ratio
     """
     from vkit.cli.training import say
     from vkit.train.demo import run_demo

@@ -51,7 +51,7 @@ def given(problems, out, *more):
 def test_it_generates_measures_and_leaves_a_page(vkit, problems, tmp_path):
     out = tmp_path / "run"
     code, stdout, stderr = vkit(
-        "attn-ratio", "--model", "tiny", "--data", problems, "--out", out, "--max-new-tokens", 6,
+        "attn-ratio", "--model", "tiny-random", "--data", problems, "--out", out, "--max-new-tokens", 6,
         "--batch-size", 2, "--prompt", "direct", "--limit", 2, "--overlay", 1,
     )  # fmt: skip
     assert code == 0, stderr
@@ -290,9 +290,9 @@ def test_doctor_says_what_runs_here(vkit, monkeypatch):
 
 
 def test_a_model_folder_is_loaded_by_path(vkit, problems, tmp_path):
-    from vkit.models.tiny import build_tiny
+    from vkit.models.tiny import build_trained
 
-    build_tiny().save(tmp_path / "tiny-copy")
+    build_trained().save(tmp_path / "tiny-copy")
     arguments = [tmp_path / "tiny-copy" if a == "tiny" else a for a in given(problems, tmp_path / "copy")]
     code, _, stderr = vkit(*arguments)
     assert code == 0, stderr
@@ -407,3 +407,16 @@ def test_a_wrong_cpu_capability_is_told_in_one_line():
     assert done.returncode == 1
     assert "abacus" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_only_problems_of_a_version(vkit, tmp_path):
+    from tests.training_data import write_tests
+
+    data = write_tests(tmp_path, 2)
+    command = ("attn-ratio", "--model", "tiny", "--data", data, "--prompt", "plain", "--max-new-tokens", 40)
+    code, stdout, stderr = vkit(*command, "--problem-version", "vision-dominant", "--out", tmp_path / "run")
+    assert code == 0, stderr
+    assert [item["id"] for item in items_of(tmp_path / "run")] == ["t0/vision-dominant", "t1/vision-dominant"]
+    assert json.loads(stdout)["accuracy"] == 1.0  # the preset's weights were trained on such problems
+    code, _, stderr = vkit(*command, "--problem-version", "none", "--out", tmp_path / "other")
+    assert (code, "holds no problem of version 'none'" in stderr) == (1, True)

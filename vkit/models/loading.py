@@ -194,11 +194,10 @@ def _download_tinyllava(name: str) -> Path | None:
 
 def _load_tiny(name: str, adapter: str | os.PathLike[str] | None, device: str, dtype: str) -> TinyLlavaModel:
     from vkit.models.lora import merge_lora
-    from vkit.models.tiny import WEIGHTS, build_tiny, build_trained
+    from vkit.models.tiny import build_tiny, build_trained
 
     place = resolve_device(device)
-    # A checkout whose weights have not been trained yet has random ones, and says so by random_weights.
-    model = build_trained() if name == "tiny" and WEIGHTS.is_file() else build_tiny()
+    model = build_trained() if name == "tiny" else build_tiny()
     model.name = name
     model.model.to(place, resolve_dtype(dtype, place, "float32"))
     if adapter is not None:

@@ -107,7 +107,7 @@ def _order(name: str, result: dict[str, Any]) -> dict[str, Any]:
 def _curve(path: Path) -> list[dict[str, float]]:
     """Means of the log over equal stretches of steps."""
     lines = [line for _, line in read_jsonl(path)]
-    keys = [key for key in lines[0] if key == "loss" or key.startswith(("kl_", "cross_entropy"))]
+    keys = [key for key in lines[0] if key == "loss" or key.startswith(("kl_", "cross_", "strong_"))]
     found = []
     for part in np.array_split(np.arange(len(lines)), min(LOG_POINTS, len(lines))):
         means = {key: float(np.mean([lines[i][key] for i in part])) for key in keys}
