@@ -32,7 +32,7 @@ def source(kind, folder):
     """A name that load_model reads the same model from."""
     if kind == "phi":
         build(kind).save(folder)
-    return {"phi": folder, "tiny": "tiny"}.get(kind) or checkpoint(kind)
+    return {"phi": folder, "tiny": "tiny-random"}.get(kind) or checkpoint(kind)
 
 
 def stir(model):
