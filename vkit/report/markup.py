@@ -14,7 +14,7 @@ from typing import Any
 
 from vkit.errors import VkitError
 from vkit.images import open_image
-from vkit.report.page import _picture_data
+from vkit.report.page import picture_data
 
 
 def escaped(value: object) -> str:
@@ -54,7 +54,7 @@ def picture(record: Mapping[str, Any]) -> dict[str, Any]:
         VkitError: it cannot be read; names the record.
     """
     try:
-        return _picture_data(open_image(Path(record["picture"])))
+        return picture_data(open_image(Path(record["picture"])))
     except VkitError as error:
         raise VkitError(f"problem {record['id']!r} of the report: {error}") from error
 

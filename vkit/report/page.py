@@ -70,7 +70,7 @@ def write_page(
         total += 1
         if full or len(encoded) == max_items:
             continue
-        text = _as_data(_item_data(run_folder, item))
+        text = as_data(_item_data(run_folder, item))
         full = size + len(text) > max_mib * 2**20
         if full and not encoded:
             raise VkitError(
@@ -91,7 +91,7 @@ def write_page(
         "smallestSide": SMALLEST_SIDE,
         "reduce": summary["reduce"],
     }
-    data = f'{{"constants":{_as_data(constants)},"items":[{",".join(encoded)}]}}'
+    data = f'{{"constants":{as_data(constants)},"items":[{",".join(encoded)}]}}'
     content = _fill_template(summary, data, _shown_line(len(encoded), total, max_items, max_mib))
     path = out or run_folder / "index.html"
     if not path.parent.is_dir():
@@ -123,10 +123,10 @@ def _item_data(folder: Path, item: dict[str, Any]) -> dict[str, Any]:
         image = open_image(resolve_inside(folder, item["image"]))
     except VkitError as error:
         raise VkitError(f"item {item['id']!r} of {folder}: {error}") from error
-    return {**data, "picture": _picture_data(image), "map": _map_data(read_maps(folder, item))}
+    return {**data, "picture": picture_data(image), "map": _map_data(read_maps(folder, item))}
 
 
-def _picture_data(image: Image.Image) -> dict[str, Any]:
+def picture_data(image: Image.Image) -> dict[str, Any]:
     """The picture as a data URL, encoded anew: nothing hidden in the file travels along."""
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
     kind, encoded = "png", _encode(image, "PNG", optimize=True)
@@ -159,7 +159,7 @@ def _map_data(maps: Maps | None) -> dict[str, Any] | None:
     }
 
 
-def _as_data(value: Any) -> str:
+def as_data(value: Any) -> str:
     """JSON in ASCII that cannot end the script element it stands in."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
@@ -181,8 +181,8 @@ def _fill_template(summary: dict[str, Any], data: str, shown_line: str) -> bytes
     script = overlay + page
     parts = {
         "policy": (
-            f"default-src 'none'; img-src data:; script-src {_hash(script)}; style-src {_hash(style)}; "
-            "base-uri 'none'; form-action 'none'"
+            f"default-src 'none'; img-src data:; script-src {content_hash(script)};"
+            f" style-src {content_hash(style)}; base-uri 'none'; form-action 'none'"
         ),
         "model": html.escape(summary["model"]),
         "banner": f'<p class="banner" role="note">{RANDOM_WEIGHTS}</p>' if summary["random_weights"] else "",
@@ -198,7 +198,7 @@ def _fill_template(summary: dict[str, Any], data: str, shown_line: str) -> bytes
     return filled.encode("utf-8", errors="xmlcharrefreplace")  # half a surrogate pair is no UTF-8
 
 
-def _hash(source: str) -> str:
+def content_hash(source: str) -> str:
     """The hash by which a Content-Security-Policy knows an inline script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 

@@ -16,7 +16,7 @@ from vkit.errors import VkitError
 from vkit.report.colours import RAMPS, anchors, to_hex
 from vkit.report.markup import asset, bar, escaped, percent, picture, visible
 from vkit.report.overlay import FULL_ALPHA
-from vkit.report.page import _as_data, _hash
+from vkit.report.page import as_data, content_hash
 
 MAP_SIDE = 384  # pixels of a map's longer side
 SIDES = ("before", "after")
@@ -81,10 +81,10 @@ def attention_scripts(attention: Mapping[str, Any]) -> tuple[str, str]:
         "fullAlpha": FULL_ALPHA,
         "smallestSide": MAP_SIDE,
     }
-    data = _as_data({"constants": constants, "items": [_item(item) for item in attention["items"]]})
+    data = as_data({"constants": constants, "items": [_item(item) for item in attention["items"]]})
     script = asset("overlay.js") + asset("puma_page.js")
     elements = f'<script type="application/json" id="data">{data}</script>\n<script>{script}</script>'
-    return elements, _hash(script)
+    return elements, content_hash(script)
 
 
 def _item(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from vkit.errors import VkitError
 from vkit.jsonl import write_bytes
 from vkit.report.charts import Chart, Line, decades, step_ticks
 from vkit.report.markup import asset, escaped, picture
-from vkit.report.page import _hash
+from vkit.report.page import content_hash
 from vkit.report.puma_accuracy import card, chance, draw_accuracies, headline, list_runs, table
 from vkit.report.puma_attention import attention_scripts, attention_section
 
@@ -53,7 +53,8 @@ def write_puma_page(path: Path, report: Mapping[str, Any]) -> Path:
     scripts, script_policy = attention_scripts(attention)
     parts = {
         "policy": (
-            f"default-src 'none'; img-src data:; script-src {script_policy}; style-src {_hash(style)}; "
+            f"default-src 'none'; img-src data:; script-src {script_policy};"
+            f" style-src {content_hash(style)}; "
             "base-uri 'none'; form-action 'none'"
         ),
         "style": style,
