@@ -10,7 +10,7 @@ import torch
 from vkit.synthesis.sketches import write_sketches
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
-MEASURE, CAPTURE, KERNELS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+MEASURE, CAPTURE, KERNELS, LOSS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_measuring_example_runs(tmp_path, monkeypatch, capsys):
@@ -47,6 +47,13 @@ def test_the_kernel_example_runs():
     assert names["maps"].shape == (1, 1, 6)
 
 
+def test_the_loss_example_runs():
+    weak, strong = torch.randn(2, 5, 8).unbind()
+    names = dict(weak_hidden=weak.requires_grad_(), strong_hidden=strong, head_weight=torch.randn(11, 8))
+    exec(compile(LOSS, "README.md", "exec"), {**names, "labels": torch.arange(5)})
+    assert weak.grad.any()
+
+
 def test_the_record_example_is_a_record():
     from vkit.records import parse_sample
 
@@ -73,3 +80,31 @@ def test_the_table_is_that_of_the_committed_run(figure):
         assert shown[column] == f"{measured['median_ms']:.0f}"
         assert shown[column + 1] == f"{measured['time / sdpa']:.2f}"
         assert shown[column + 2] == f"{measured['peak_mib']:.0f}"
+
+
+def test_the_losss_tables_are_those_of_the_committed_runs():
+    root = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+    divergence = json.loads(next(root.glob("*-cpu-divergence.json")).read_text())
+    (case,) = (c for c in divergence["cases"] if c["case"]["describe"].endswith("float32, frozen head"))
+    ours = case["ways"]["linear_puma_loss"]
+    cells = next(line for line in README.splitlines() if line.startswith("| **`linear_puma_loss`")).split("|")
+    shown = [cell.strip(" *") for cell in cells]
+    assert shown[2:6] == [
+        f"{ours['median_ms']:.0f}",
+        f"{ours['time / floor']:.2f}",
+        f"{ours['time / eager']:.2f}",
+        f"{ours['peak_mib']:.0f}",
+    ]
+    stage2 = json.loads(next(root.glob("*-cpu-stage2.json")).read_text())["rows"]["ours"]
+    step = f"| **`train-puma`'s step** | **{stage2['ms']:.0f}** | **{stage2['peak_mib']:.0f}** |"
+    assert step in README
+
+
+def test_the_ablations_table_is_that_of_the_committed_run():
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+    result = json.loads(next(path.glob("*-cpu-reproduction.json")).read_text())
+    for name, row in result["conditions"].items():
+        line = next((line for line in README.splitlines() if line.startswith(f"| {name} | ")), None)
+        if line is not None:
+            assert f"{row['accuracy']['vision-only']:.1f} ± {row['deviation']['vision-only']:.1f}" in line
+    assert "| 1-3, equal compute | " in README
