@@ -97,7 +97,7 @@ def main(argv: list[str]) -> dict[str, Any]:
                 outcomes[name][seed] = items
     result = {
         "environment": environment(arguments.device),
-        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items()},
+        "settings": {k: v for k, v in vars(arguments).items() if k not in ("out", "json")},
         "conditions": {name: _summary(found) for name, found in outcomes.items()},
         "comparisons": [
             compare(one, other, outcomes[one], outcomes[other])

@@ -60,7 +60,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     }
     result = {
         "environment": environment(arguments.device),
-        "settings": {key: str(v) if isinstance(v, Path) else v for key, v in vars(arguments).items()},
+        "settings": {key: value for key, value in vars(arguments).items() if key != "json"},
         "response_tokens": micro.tokens,
         "columns": [batch.length for batch in micro.batches[0]],
         "rows": rows,
