@@ -88,7 +88,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     arguments = _parse(argv)
     conditions = {**TABLE, **(REGIMES if arguments.regimes else {})}
     if arguments.only:
-        conditions = {name: conditions[name] for name in arguments.only}
+        conditions = {name: {**TABLE, **REGIMES}[name] for name in arguments.only}
     with tempfile.TemporaryDirectory() as temporary:
         out = arguments.out or Path(temporary)
         outcomes: dict[str, dict[int, list[dict[str, Any]]]] = {name: {} for name in conditions}
@@ -148,7 +148,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--tests", type=int, default=400, help="held-out problems, the same for all seeds")
     parser.add_argument("--scale", type=float, default=1.0, help="of the tiny recipe's steps")
     parser.add_argument("--regimes", action="store_true", help="also noisy solutions and scarce labels")
-    parser.add_argument("--only", action="append", help="a condition by name; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=[*TABLE, *REGIMES], metavar="NAME", help="a row; repeat"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="keep the runs here, and go on from what is there")
     parser.add_argument("--json", type=Path)

@@ -112,13 +112,19 @@ def command(
     vkit train-puma --model checkpoints/TinyLLaVA-3.1B --stage 2 --data data --teacher frozen \\
         --set lam=0.5 --set micro_batch_size=4 --device cuda --out runs/aligned
     """
-    from vkit.train.recipes import RECIPES
+    from vkit.train.recipes import RECIPES, override
     from vkit.train.stages import run_puma, with_stage
 
     numbers = _order(stage, order)
+    for number, given in ((1, stage1_data), (3, stage3_data)):
+        if given and number not in numbers:
+            raise click.UsageError(f"--stage{number}-data is given, but stage {number} does not run")
     options = {"teacher": teacher, "strong": strong, "lam": lam}
+    chosen = {n: RECIPES[recipe_name][n] for n in sorted(set(numbers))}
+    if teacher in ("frozen", "ema") and 2 in chosen:  # which never learns, whatever the recipe has
+        chosen[2] = override(chosen[2], {"strong_cross_entropy": 0.0})
     recipes = with_stage(
-        {n: RECIPES[recipe_name][n] for n in sorted(set(numbers))},
+        chosen,
         *read_values(config, assignments),
         {name: value for name, value in options.items() if value is not None},
     )
@@ -127,6 +133,9 @@ def command(
         recipes = with_stage(recipes, {f"stage{n}.lora_rank": lora for n in with_language})
     pairs = [in_folder(data, "pairs.jsonl")]
     files = {1: list(stage1_data) or pairs, 2: pairs, 3: list(stage3_data) or pairs}
+    before = out / f"stage{numbers[0] - 1}" / "model"
+    if before.is_dir() and before.resolve() != Path(model).resolve():
+        say(f"note: stage {numbers[0]} starts from {model}; to go on from {before}, give it as --model")
     if dry_run:
         plans: dict[str, Any] = {}
         for number in numbers:

@@ -51,7 +51,6 @@ def test_other_orders(data, tmp_path):
 def test_a_dry_run_says_what_would_run_and_writes_nothing(data, tmp_path):
     out = tmp_path / "out"
     arguments = ["train-puma", *TINY, "--data", data, "--lam", 0.5, "--teacher", "frozen", "--dry-run"]
-    arguments += ["--set", "strong_cross_entropy=0"]
     plans = json.loads(run(*arguments, "--out", out).stdout)
     assert plans["stage2"]["recipe"]["lam"] == 0.5
     assert plans["stage2"]["recipe"]["teacher"] == "frozen"
@@ -90,6 +89,7 @@ def test_options_of_sft(data, tmp_path, more):
         (["--order", "1,4"], "--order '1,4' must be stages"),
         (["--order", "3,3"], "names a stage twice"),
         (["--order", "1,3", "--stage", "2"], "exclude one another"),
+        (["--stage", "2", "--stage3-data", "x.jsonl"], "--stage3-data is given, but stage 3 does not run"),
     ],
 )
 def test_wrong_usage_exits_2(data, tmp_path, arguments, message):
@@ -137,3 +137,10 @@ def test_accuracies_of_other_problems_are_not_taken_for_those_of_these(data, tmp
     tests.write_text(tests.read_text().replace('"answer": "', '"answer": "1'))
     result = run(*arguments, "--out", tmp_path / "out")
     assert "evaluation.json was made of" in str(result.exception)
+
+
+def test_a_stage_beside_the_model_of_the_one_before_says_where_it_starts(data, tmp_path):
+    out = tmp_path / "out"
+    assert run("train-puma", *TINY, "--data", data, "--stage", 1, "--out", out).exit_code == 0
+    result = run("train-puma", *TINY, "--data", data, "--stage", 2, "--dry-run", "--out", out)
+    assert "note: stage 2 starts from tiny; to go on from" in result.stderr

@@ -122,8 +122,10 @@ def _text_columns(layout: Layout, policy: str, name: str) -> np.ndarray:
         columns[image_end + 1 : layout.prompt_length - 3] = True
     columns[layout.prompt_length :] = False
     if not columns.any():
-        remedy = "--spans question" if policy == "study" else "--spans study"
-        raise VkitError(f"item {name} has no text on the {policy!r} side of the ratio; try {remedy}")
+        remedy = "try --spans study, or a version of the problem that has its question in text"
+        if policy == "study" and layout.question.any():
+            remedy = "try --spans question"
+        raise VkitError(f"item {name} has no text on the {policy!r} side of the ratio; {remedy}")
     return columns
 
 

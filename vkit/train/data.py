@@ -107,8 +107,9 @@ def open_examples(
     _index(examples, sides, skip_bad)
     if not len(examples):
         reasons = ", ".join(f"{count} {reason}" for reason, count in examples.left_out.items())
+        remedy = "give --strong text-rich" if align else "give this stage data of its own"
         raise VkitError(
-            f"{files[0]}: no record is of use to this stage ({reasons or 'all are bad'}); give other data"
+            f"{files[0]}: no record is of use to this stage ({reasons or 'all are bad'}); {remedy}"
         )
     return examples
 
