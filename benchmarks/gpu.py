@@ -1,7 +1,7 @@
 """Everything that needs a GPU, in one call under ten minutes: build, check, then time, into one JSON.
 
     python -m benchmarks.gpu                          # benchmarks/results/<date>-<device>.json
-    python -m benchmarks.gpu --only correctness forward --json /tmp/gpu.json
+    python -m benchmarks.gpu --only correctness forward --json gpu.json
 
 Correctness comes first: the tests marked ``gpu``, then every kernel against float64 at sizes that models
 have. A section that fails is recorded with its error, and the others still run; the file is written again

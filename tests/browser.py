@@ -1,7 +1,7 @@
 """A few calls to a real browser, without a dependency: chromedriver speaks JSON over HTTP (W3C WebDriver).
 
 with Browser() as browser:
-    browser.open("file:///tmp/index.html")
+    browser.open("file:///home/me/index.html")
     browser.click("#token-3")
     browser.run("return document.title")
 """
