@@ -279,8 +279,10 @@ def _gap_interval(runs: list[list[dict[str, Any]]]) -> list[float] | None:
 
 def _t_quantile(freedom: int) -> float:
     """The 97.5% point of Student's distribution."""
-    points = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-    return points.get(freedom, 1.96 if freedom > 30 else 2.1)
+    table = "12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262 2.228 2.201 2.179 2.160 2.145"
+    table += " 2.131 2.120 2.110 2.101 2.093 2.086 2.080 2.074 2.069 2.064 2.060 2.056 2.052 2.048"
+    points = [float(point) for point in table.split()]
+    return points[freedom - 1] if freedom <= len(points) else 2.048  # a little wide beyond: never too narrow
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -43,7 +43,7 @@ def read_values(config: Path | None, assignments: tuple[str, ...]) -> tuple[dict
     """The settings of a YAML file, and those of the command line, which overrule them."""
     from vkit.train.recipes import parse_assignments, read_settings
 
-    return (read_settings(config) if config else {}), {**parse_assignments(assignments)}
+    return (read_settings(config) if config else {}), parse_assignments(assignments)
 
 
 def plan(model: str, files: Sequence[Path], recipe: Any, *, skip_bad: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,13 @@ def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
         raise VkitError(f"image {path} is over the limit of {pixel_limit} pixels; scale it down") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise VkitError(f"image {path} cannot be read ({error}); replace the file") from error
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """The image as PNG: the same bytes every time, for the same Pillow."""
+    buffer = BytesIO()
+    image.save(buffer, "PNG")  # a third smaller if optimised, in ten times the time
+    return buffer.getvalue()
 
 
 def _in_8_bits(image: Image.Image, kind: str | None, path: Path) -> Image.Image:

@@ -31,6 +31,7 @@ from vkit.attention.spans import build_segments
 from vkit.attention.summary import summarise
 from vkit.errors import VkitError
 from vkit.evaluate.answers import extract, judge
+from vkit.images import png_bytes
 from vkit.jsonl import JsonlStore, read_json, write_bytes, write_json
 from vkit.models.protocol import IMAGE_COLUMN, Request, VisionLanguageModel, token_pieces, weights_digest
 from vkit.prompts import build_request
@@ -267,9 +268,7 @@ def _numbers_or_none(values: np.ndarray) -> list[float | None]:
 def _write_picture(path: Path, request: Request) -> None:
     picture = request.images[0].copy()
     picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    buffer = BytesIO()
-    picture.save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, png_bytes(picture))
 
 
 def _write_maps(folder: Path, name: str, measurement: Measurement) -> str | None:

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from vkit.errors import VkitError
+from vkit.images import png_bytes
 from vkit.jsonl import JsonlStore, parse_object, read_json, text_lines, write_bytes, write_json
 from vkit.records import BadRecord, Pair, Sample, scan_pairs, scan_samples
 from vkit.synthesis.augment import augment_sample
-from vkit.synthesis.augment_text import png, text_to_pair
+from vkit.synthesis.augment_text import text_to_pair
 
 Record = Sample | Pair
 Made = tuple[Record, dict[str, bytes]]  # a record, and its pictures by their path
@@ -113,7 +114,7 @@ def _copy(record: Record, new_id: str, stem: str, seed: str) -> Made:
 def _copy_sample(sample: Sample, new_id: str, image: str, seed: str) -> tuple[Sample, dict[str, bytes]]:
     picture, done = augment_sample(sample, random.Random(seed))
     meta = {**sample.meta, "augmentation": done}
-    return replace(sample, id=new_id, image=image, meta=meta), {image: png(picture)}
+    return replace(sample, id=new_id, image=image, meta=meta), {image: png_bytes(picture)}
 
 
 def _holds_pairs(path: Path) -> bool:

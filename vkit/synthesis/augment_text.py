@@ -9,11 +9,11 @@ with a diagram keeps it: beside the text on the one side, under it in the pictur
 from __future__ import annotations
 
 from dataclasses import replace
-from io import BytesIO
 
 from PIL import Image
 
 from vkit.errors import VkitError
+from vkit.images import png_bytes
 from vkit.records import Pair, Sample
 from vkit.synthesis.typeset import typeset
 
@@ -42,12 +42,12 @@ def text_to_pair(
         picture = _with_diagram(picture, diagram, margin)
     text_rich = replace(sample, rationale=None)
     vision_rich = replace(text_rich, question="", image=f"{stem}-vision.png")
-    pictures = {f"{stem}-vision.png": png(picture)}
+    pictures = {f"{stem}-vision.png": png_bytes(picture)}
     if diagram is None:  # letters may be stretched; a diagram only as its record says
         vision_rich = replace(vision_rich, meta={**sample.meta, "transforms": "stretch"})
     else:
         text_rich = replace(text_rich, image=f"{stem}-text.png")
-        pictures[f"{stem}-text.png"] = png(diagram)
+        pictures[f"{stem}-text.png"] = png_bytes(diagram)
     return Pair(sample.id, text_rich, vision_rich, str(sample.rationale)), pictures
 
 
@@ -59,13 +59,6 @@ def problem_text(sample: Sample) -> str:
     """
     choices = [f"{chr(65 + i)}. {choice}" for i, choice in enumerate(sample.choices)]
     return "\n".join([sample.question, *choices])
-
-
-def png(picture: Image.Image) -> bytes:
-    """The picture as PNG, the same bytes every time."""
-    buffer = BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _with_diagram(text: Image.Image, diagram: Image.Image, margin: int) -> Image.Image:

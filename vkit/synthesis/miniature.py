@@ -19,12 +19,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vkit.errors import VkitError
+from vkit.images import png_bytes
 from vkit.synthesis.drawn import Drawn, Version
 
 SIDE = 64  # of the picture, pixels
@@ -89,7 +89,7 @@ def draw(rng: random.Random, *, split: str = "train", family: str | None = None)
     first, second = _numbers(kind, split, rng)
     lettered, _ = _paint(kind, ("a", "b", "?"), rng)
     numbered, _ = _paint(kind, (str(first), str(second), "?"), rng)
-    with_letters, with_numbers = _png(lettered), _png(numbered)
+    with_letters, with_numbers = png_bytes(lettered), png_bytes(numbered)
     text = kind.given.format(a=first, b=second) + kind.asked
     versions = {
         "text-only": Version(text, None),
@@ -184,12 +184,6 @@ def _font() -> ImageFont.FreeTypeFont:
             "this Pillow was built without FreeType, which draws print; install Pillow's own wheel"
         )
     return font
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _ray(start: Point, degrees: float, length: float) -> Point:

@@ -14,12 +14,12 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from vkit.errors import VkitError
+from vkit.images import png_bytes
 from vkit.jsonl import write_bytes
 from vkit.records import Sample, write_samples
 
@@ -53,9 +53,7 @@ def write_sketches(folder: Path, count: int, seed: int) -> Path:
         draw.shuffle(options)
         letter = chr(65 + options.index(sketch.answer))
         record_id = f"{seed}-{index}"
-        buffer = BytesIO()
-        sketch.image.save(buffer, "PNG")
-        pictures[f"images/{record_id}.png"] = buffer.getvalue()
+        pictures[f"images/{record_id}.png"] = png_bytes(sketch.image)
         samples.append(
             Sample(
                 id=record_id,

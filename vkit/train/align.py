@@ -25,7 +25,7 @@ from vkit.prompts import build_request
 from vkit.records import Pair
 from vkit.train.collapse import CollapseWatch
 from vkit.train.data import without_picture
-from vkit.train.task import Micro, Task, Totals, answer_rows, count_tokens, forward_hidden, fused_loss
+from vkit.train.task import Micro, Task, Totals, answer_rows, count_tokens, fused_loss
 
 if TYPE_CHECKING:
     from vkit.train.recipes import AlignRecipe
@@ -58,13 +58,8 @@ class AlignTask(Task):
                 samples = [without_picture(sample) for sample in samples]
             requests = [build_request(sample, self.recipe.prompt) for sample in samples]
             sides.append((requests, [pair.response for pair in items]))
-        with_pictures = [bool(request.images) for request in sides[1][0]]
-        if self.adapter.mixes_pictures or len(set(with_pictures)) == 1:
-            groups = [list(range(len(items)))]
-        else:
-            groups = [[i for i, has in enumerate(with_pictures) if has is kind] for kind in (False, True)]
         batches = []
-        for group in groups:
+        for group in self.picture_groups([bool(request.images) for request in sides[1][0]]):
             weak, strong = (
                 self.adapter.encode_training([requests[i] for i in group], [answers[i] for i in group])
                 for requests, answers in sides
@@ -110,7 +105,7 @@ class AlignTask(Task):
         self, weak: TrainingBatch, strong: TrainingBatch, totals: Totals
     ) -> tuple[Tensor, dict[str, Tensor]]:
         recipe = self.recipe
-        weak_hidden = forward_hidden(self.adapter, weak)
+        weak_hidden = self.adapter.forward(weak)
         rows, labels = answer_rows(weak_hidden, weak.labels)
         if recipe.lam == 0 and not recipe.strong_cross_entropy:
             total = self._fused(rows, labels, None, lam=0.0).total / totals.tokens
@@ -118,7 +113,7 @@ class AlignTask(Task):
 
         learns = recipe.strong_cross_entropy > 0
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            strong_hidden = forward_hidden(self.teacher, strong)
+            strong_hidden = self.teacher.forward(strong)
         strong_rows, _ = answer_rows(strong_hidden, strong.labels)
         if recipe.shift and recipe.kl_per == "token" and recipe.temperature_power == 2:
             found = self._fused(rows, labels, strong_rows, lam=recipe.lam)

@@ -102,7 +102,7 @@ def open_examples(
         sides = _align_sides(recipe)
         examples._read = lambda pair, _: pair
     else:
-        sides = _sft_sides(recipe, kinds[0])
+        sides = _sft_sides(recipe)
         examples._read = _dialogue_reader(recipe)
     _index(examples, sides, skip_bad)
     if not len(examples):
@@ -221,7 +221,7 @@ def _align_sides(recipe: AlignRecipe) -> Callable[[Pair], list[int] | str]:
     return sides
 
 
-def _sft_sides(recipe: SftRecipe, kind: str) -> Callable[[Any], list[int] | str]:
+def _sft_sides(recipe: SftRecipe) -> Callable[[Any], list[int] | str]:
     def sides(record: Any) -> list[int] | str:
         if isinstance(record, Sample):
             _target(record, recipe)

@@ -22,9 +22,11 @@ from torch import Tensor, nn
 from vkit.errors import VkitError
 from vkit.models.tinyllava_adapter import TinyLlavaModel
 from vkit.synthesis.miniature import CELLS, GLYPHS, practice
+from vkit.train.schedule import warmup_cosine
 
 BLANK_WEIGHT = 0.1  # of a cell without a glyph, of which there are ten for each one with
 TEST_PICTURES = 256
+RISING_SHARE = 0.05  # of the steps
 
 
 def warm_up(
@@ -64,7 +66,8 @@ def warm_up(
         head = nn.Linear(config.vision.hidden_size, (CELLS // side) ** 2 * (len(GLYPHS) + 1)).to(device)
     parameters = [*tower.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.98), weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _cosine(step, steps))
+    rise = max(1, round(steps * RISING_SHARE))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, steps, rise))
     weight = torch.ones(len(GLYPHS) + 1, device=device)
     weight[0] = BLANK_WEIGHT
     rng = random.Random(f"warm-up/{seed}")
@@ -107,10 +110,3 @@ def _batch(model: TinyLlavaModel, rng: random.Random, count: int) -> tuple[Tenso
     blocks = cells.unflatten(2, (side, -1)).unflatten(1, (side, -1)).transpose(2, 3)  # (N, side, side, n, n)
     weight = next(model.model.vision_tower.parameters())
     return pixels.to(weight.device, weight.dtype), blocks.reshape(count, side * side, -1).to(weight.device)
-
-
-def _cosine(step: int, steps: int, warm_up_share: float = 0.05) -> float:
-    rise = max(1, round(steps * warm_up_share))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))

@@ -31,6 +31,7 @@ from vkit.models.protocol import weights_digest
 from vkit.train import checkpoint
 from vkit.train.data import Order
 from vkit.train.recipes import Recipe
+from vkit.train.schedule import warmup_cosine
 from vkit.train.task import Micro, Task, Totals
 
 SUMMARY = "summary.json"
@@ -241,7 +242,6 @@ class _Run:
 
     def _prepare(self) -> list[Micro]:
         """The step's records, encoded. Raises where none is left."""
-        size = self.recipe.batch_size
         start = self._place(self.step)
         size = self._place(self.step + 1) - start
         indices = self.order.take(start, size)
@@ -287,10 +287,7 @@ def _optimizer(task: Task, recipe: Recipe) -> tuple[torch.optim.Optimizer, list[
 
 def _schedule(step: int, steps: int, warmup_ratio: float) -> float:
     """Linear warm-up, then half a cosine down to 0, as a factor of the peak; ``step`` counts from 0."""
-    warmup = max(1, math.ceil(steps * warmup_ratio)) if warmup_ratio else 0
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    return warmup_cosine(step, steps, max(1, math.ceil(steps * warmup_ratio)) if warmup_ratio else 0)
 
 
 def _settings(task: Task, recipe: Recipe) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from vkit.models.protocol import Request
 from vkit.models.training import forward_packed
 from vkit.train.data import Dialogue
-from vkit.train.task import Micro, Task, Totals, answer_rows, count_tokens, forward_hidden, fused_loss
+from vkit.train.task import Micro, Task, Totals, answer_rows, count_tokens, fused_loss
 
 if TYPE_CHECKING:
     from vkit.train.recipes import SftRecipe
@@ -29,13 +28,15 @@ class SftTask(Task):
     recipe: SftRecipe
 
     def encode(self, items: Sequence[Dialogue]) -> Micro:
+        firsts = [item.history[0][0] if item.history else item.request for item in items]
         batches = []
-        for group in self._groups(items):
+        for group in self.picture_groups([bool(request.images) for request in firsts]):
+            some = [items[i] for i in group]
             batches.append(
                 self.adapter.encode_training(
-                    [item.request for item in group],
-                    [item.answer for item in group],
-                    history=[item.history for item in group],
+                    [item.request for item in some],
+                    [item.answer for item in some],
+                    history=[item.history for item in some],
                 )
             )
         tokens = sum(count_tokens(batch) for batch in batches)
@@ -53,15 +54,5 @@ class SftTask(Task):
 
     def _hidden(self, batch: Any) -> tuple[Tensor, Tensor]:
         if not self.recipe.pack_to:
-            return forward_hidden(self.adapter, batch), batch.labels
+            return self.adapter.forward(batch), batch.labels
         return forward_packed(self.adapter, batch, self.recipe.pack_to)
-
-    def _groups(self, items: Sequence[Dialogue]) -> list[list[Dialogue]]:
-        """All items, or those with and those without pictures where the model's batches cannot mix them."""
-        if self.adapter.mixes_pictures:
-            return [list(items)]
-        groups: dict[bool, list[Dialogue]] = {}
-        for item in items:
-            first: Request = item.history[0][0] if item.history else item.request
-            groups.setdefault(bool(first.images), []).append(item)
-        return list(groups.values())

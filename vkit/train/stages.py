@@ -23,7 +23,7 @@ from vkit.models.protocol import VisionLanguageModel
 from vkit.records import read_samples
 from vkit.train.align import AlignTask
 from vkit.train.data import Examples, describe, open_examples, settings_digest
-from vkit.train.loop import SUMMARY, planned_steps, train
+from vkit.train.loop import planned_steps, train
 from vkit.train.recipes import AlignRecipe, Recipe, SftRecipe
 from vkit.train.sft import SftTask
 from vkit.train.task import Task
@@ -170,11 +170,6 @@ def evaluate_once(
         report["made_of"] = made_of
         write_json(place, report)
     return {key: value for key, value in report.items() if key not in ("items", "made_of")}
-
-
-def is_finished(out: Path) -> bool:
-    """Whether a stage in ``out`` has run to its end."""
-    return (out / SUMMARY).is_file()
 
 
 def with_stage(

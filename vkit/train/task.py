@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vkit.errors import VkitError
 from vkit.kernels.divergence import PumaLoss, linear_puma_loss
-from vkit.models.protocol import Batch, TrainingBatch, VisionLanguageModel
+from vkit.models.protocol import TrainingBatch, VisionLanguageModel
 from vkit.models.tinyllava import IGNORE_INDEX
 from vkit.models.training import head_of
 from vkit.train.data import Examples, Refused
@@ -101,6 +101,15 @@ class Task(nn.Module):
     def loss(self, micro: Micro, totals: Totals) -> tuple[Tensor, dict[str, Tensor]]:
         raise NotImplementedError
 
+    def picture_groups(self, with_pictures: Sequence[bool]) -> list[list[int]]:
+        """Items that may share a batch, by index: all, or apart by whether they have pictures."""
+        if self.adapter.mixes_pictures:
+            return [list(range(len(with_pictures)))]
+        groups: dict[bool, list[int]] = {}
+        for index, has in enumerate(with_pictures):
+            groups.setdefault(has, []).append(index)
+        return list(groups.values())
+
     def after_step(self, parts: dict[str, float]) -> str | None:
         """Called after each optimizer step with its parts; a warning to be told, or None."""
         return None
@@ -179,8 +188,3 @@ def answer_rows(hidden: Tensor, labels: Tensor, *, shift: bool = True) -> tuple[
 def count_tokens(batch: TrainingBatch) -> int:
     """Answer tokens of a batch that some hidden state predicts."""
     return int((batch.labels[:, 1:] != IGNORE_INDEX).sum())
-
-
-def forward_hidden(model: VisionLanguageModel, batch: Batch) -> Tensor:
-    """Last hidden states (B, T, D), in the precision of the surrounding autocast."""
-    return model.forward(batch)
