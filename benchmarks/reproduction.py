@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.stats
 
 from benchmarks.measure import environment, write_result
 from vkit.evaluate.versions import score
@@ -127,7 +128,7 @@ def compare(
     resampled = 100 * paired.mean(axis=0)[picks].mean(axis=1)
     half = None
     if len(seeds) > 1:
-        half = _t_quantile(len(seeds) - 1) * statistics.stdev(by_seed) / len(seeds) ** 0.5
+        half = float(scipy.stats.t.ppf(0.975, len(seeds) - 1)) * statistics.stdev(by_seed) / len(seeds) ** 0.5
     mean = float(by_seed.mean())
     return {
         "one": one,
@@ -275,14 +276,6 @@ def _gap_interval(runs: list[list[dict[str, Any]]]) -> list[float] | None:
             return None
         gaps.append(100 * (a - b) / b)
     return np.percentile(gaps, [2.5, 97.5]).tolist()
-
-
-def _t_quantile(freedom: int) -> float:
-    """The 97.5% point of Student's distribution."""
-    table = "12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262 2.228 2.201 2.179 2.160 2.145"
-    table += " 2.131 2.120 2.110 2.101 2.093 2.086 2.080 2.074 2.069 2.064 2.060 2.056 2.052 2.048"
-    points = [float(point) for point in table.split()]
-    return points[freedom - 1] if freedom <= len(points) else 2.048  # a little wide beyond: never too narrow
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vkit.report.run_folder import SHARES
+from vkit.attention.run_folder import SHARES
 
 HOSTILE = (
     '</script><img src=x onerror="document.title=1">&amp;<!--<b>\u2028\u2029\u202eevil\u200f\ud800\0 {{data}}'
@@ -60,8 +60,12 @@ def write_fake_run(folder: Path) -> Path:
     draw_triangle().save(folder / "images" / "11.png")
     draw_triangle().resize((720, 540)).save(folder / "images" / "13.png")
     draw_triangle().resize((320, 240)).save(folder / "images" / "14.png")
+    (folder / "details").mkdir()
     for item, boxes in ((items[0], grid_boxes(27)), (items[2], tile_boxes())):
-        write_maps(folder / item["maps"], random, len(item["output_tokens"]), boxes)
+        tokens = len(item["output_tokens"])
+        write_maps(folder / item["maps"], random, tokens, boxes)
+        item.update(details=f"details/{item['id']}.npz", image_columns=len(boxes), text_columns=40)
+        write_details(folder / item["details"], random, tokens, layers=32, heads=32, columns=len(boxes))
     write_items(folder, items)
     summary = {
         "model": "tiny-llava <preset>",
@@ -132,6 +136,22 @@ def write_maps(path: Path, random: np.random.Generator, tokens: int, boxes: np.n
     scale = attention.max(axis=1, keepdims=True)
     weights = np.rint(255 * np.sqrt(attention / scale)).astype(np.uint8)
     np.savez(path, weights=weights, scale=scale[:, 0].astype(np.float32), boxes=boxes.astype(np.float32))
+
+
+def write_details(
+    path: Path, random: np.random.Generator, tokens: int, *, layers: int, heads: int, columns: int
+) -> None:
+    """Heads that differ: most look little at the picture, a few of the middle layers look much."""
+    depth = np.sin(np.pi * np.arange(layers) / layers)[:, None]
+    head_share = 0.9 * depth * random.beta(0.4, 2.0, (layers, heads))
+    layer_share = head_share.mean(1) * np.exp(0.2 * random.standard_normal((tokens, layers)))
+    np.savez(
+        path,
+        head_share=head_share.astype(np.float32),
+        layer_share=layer_share.clip(0, 1).astype(np.float32),
+        columns=np.arange(0, columns, columns // 5, dtype=np.int32),
+        column_attention=np.full((tokens, len(range(0, columns, columns // 5))), 3e-4, np.float32),
+    )
 
 
 def grid_boxes(side: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from vkit.attention import run as run_module
 from vkit.attention.run import file_name
+from vkit.attention.run_folder import read_details, read_maps
 from vkit.cli.main import main
 from vkit.synthesis.sketches import write_sketches
 
@@ -70,6 +71,20 @@ def test_it_generates_measures_and_leaves_a_page(vkit, problems, tmp_path):
         assert len(item["prompt_ids"]) == item["prompt_length"]
         assert (out / item["image"]).is_file()
         assert (out / item["maps"]).is_file()
+        details, maps = read_details(out, item), read_maps(out, item)
+        np.testing.assert_allclose(details.layer_share.mean(1), item["shares"]["image"], atol=1e-5)
+        np.testing.assert_allclose(details.head_share.mean(), details.layer_share.mean(), rtol=1e-5)
+        np.testing.assert_allclose(
+            np.array(item["V"]) * item["image_columns"], details.layer_share.mean(1), atol=1e-5
+        )
+        strongest = details.column_attention.mean(0)
+        assert (np.diff(strongest) <= 0).all()
+        drawn = np.stack([maps.attention(j) for j in range(tokens)])
+        step = np.sqrt(maps.scale[:, None] * details.column_attention) / 255  # of the 8-bit roots
+        np.testing.assert_array_less(
+            abs(drawn[:, details.columns] - details.column_attention), 2 * step + 1e-9
+        )
+        assert drawn.mean(0).max() <= strongest[0] * 1.02
         pictures = sorted(path.name for path in (out / "pictures" / item["id"]).iterdir())
         assert pictures[0] == "heatmap.png"
     assert (out / "index.html").is_file()
@@ -307,13 +322,13 @@ def test_a_full_disk_is_one_line_and_the_run_continues_once_there_is_room(
 ):
     out, real, calls = tmp_path / "run", os.fsync, []
 
-    def full_at_the_fifth(file):
+    def full_in_the_second_item(file):
         calls.append(file)
-        if len(calls) == 5:
+        if len(calls) == 6:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(file)
 
-    monkeypatch.setattr(os, "fsync", full_at_the_fifth)
+    monkeypatch.setattr(os, "fsync", full_in_the_second_item)
     code, stdout, stderr = vkit(*given(problems, out))
     assert (code, stdout) == (1, "")
     assert re.match(rf"vkit: {out}/\S+: No space left on device; make room", stderr)

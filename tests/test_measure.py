@@ -44,7 +44,7 @@ def eager_attention(model, request, output):
             )
     finally:
         module.language_model.set_attn_implementation("sdpa")
-    return torch.stack(result.attentions).double().mean((0, 1, 2)).numpy(), batch
+    return torch.stack(result.attentions)[:, 0].double().numpy(), batch
 
 
 @pytest.mark.parametrize("rows", ["predicting", "own"])
@@ -53,7 +53,8 @@ def test_a_batch_measures_what_eager_matrices_show(model, answered, policy, rows
     requests, outputs = answered
     measured = measure(model, requests, outputs, policy=policy, rows=rows, maps=True)
     for request, output, item in zip(requests, outputs, measured, strict=True):
-        attention, batch = eager_attention(model, request, output)
+        weights, batch = eager_attention(model, request, output)  # (L, H, T, T)
+        attention = weights.mean((0, 1))
         ids = batch.inputs["input_ids"][0].tolist()
         image_start = ids.index(IMAGE_TOKEN)
         image = np.arange(image_start, image_start + len(attention) - len(ids) + 1)
@@ -67,6 +68,11 @@ def test_a_batch_measures_what_eager_matrices_show(model, answered, policy, rows
             assert item.ratio.text_attention[j] == pytest.approx(row[text].mean(), abs=1e-6)
             assert item.ratio.ratio[j] == pytest.approx(row[image].mean() / row[text].mean(), rel=1e-4)
             np.testing.assert_allclose(item.image_maps[j], row[image], rtol=1e-3, atol=1e-5)
+        queries = prompt_length + np.arange(len(output)) - (rows == "predicting")
+        share = weights[:, :, queries][..., image].sum(-1)  # (L, H, n)
+        np.testing.assert_allclose(item.head_share, share.mean(2), atol=1e-5)
+        np.testing.assert_allclose(item.layer_share, share.mean(1).T, atol=1e-5)
+        assert (item.image_columns, item.text_columns) == (len(image), len(text))
 
 
 def test_the_question_is_exactly_the_problem_and_its_choices(model, answered):

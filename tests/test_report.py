@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from vkit.attention import run_folder
 from vkit.errors import VkitError
-from vkit.report import run_folder
 from vkit.report.colours import RAMPS, contrast, ramp, text_colour
 from vkit.report.heatmap import draw_heatmap, normalise
 from vkit.report.overlay import FULL_ALPHA, STUDY_SCALE, density, draw_overlay
@@ -334,9 +334,9 @@ def test_weak_attention_beside_a_sink_keeps_its_levels(tmp_path):
     layout = Layout(np.zeros(65, int), 64, (image,), np.zeros(65, bool))
     (tmp_path / "maps").mkdir()
     nothing = np.zeros(1)
-    name = _write_maps(
-        tmp_path, "maps/1.npz", Measurement(layout, Ratio(nothing, nothing, nothing, {}), attention)
-    )
+    ratio = Ratio(nothing, nothing, nothing, {})
+    measurement = Measurement(layout, ratio, 64, 1, None, np.ones((1, 1)), np.ones((1, 1)), attention)
+    name = _write_maps(tmp_path, "maps/1.npz", measurement)
     maps = run_folder.read_maps(tmp_path, {"id": "1", "maps": name, "output_tokens": ["x"]})
     shown = maps.attention(0)
     assert np.abs(shown - attention[0]).max() < 0.3 / 255

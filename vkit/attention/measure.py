@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vkit.attention.capture import capture
 from vkit.attention.ratio import Ratio, ratio_of
-from vkit.attention.spans import build_segments, output_rows
+from vkit.attention.spans import Segments, build_segments, output_rows
 from vkit.errors import VkitError
 from vkit.models.protocol import Layout, Request, VisionLanguageModel
 
@@ -29,12 +30,21 @@ class Measurement:
 
     layout: what stands in each column.
     ratio: per output token.
+    image_columns, text_columns: how many columns either side of the ratio has.
+    first_column: the side that the sequence's first column belongs to, "image" or "text"; None: neither.
+    head_share: (L, H) float32, the part of a row's weight that lies on the image, mean over the output.
+    layer_share: (n, L) float32, the same part for each output token, mean over the heads of a layer.
     image_maps: (n, image columns) float32, the rows of the averaged attention at the columns of all images
         in order; None when maps were not asked for.
     """
 
     layout: Layout
     ratio: Ratio
+    image_columns: int
+    text_columns: int
+    first_column: str | None
+    head_share: np.ndarray
+    layer_share: np.ndarray
     image_maps: np.ndarray | None
 
 
@@ -87,6 +97,30 @@ def measure(
             columns = layout.offset + np.concatenate([image.columns for image in layout.images])
             item = record.mean_map[index, : layout.output_length]
             image_maps = item[:, torch.from_numpy(columns).to(item.device)].float().cpu().numpy()
-        ratio = ratio_of(record.mass, segments, index, layout.output_length)
-        measurements.append(Measurement(layout, ratio, image_maps))
+        looking = _image_share(record.mass, segments, index, layout.output_length)
+        measurements.append(
+            Measurement(
+                layout=layout,
+                ratio=ratio_of(record.mass, segments, index, layout.output_length),
+                image_columns=int(segments.image_lengths[index]),
+                text_columns=int(segments.text_lengths[index]),
+                first_column=_first_side(segments, index, layout),
+                head_share=looking.mean(2),
+                layer_share=looking.mean(1).T,
+                image_maps=image_maps,
+            )
+        )
     return measurements
+
+
+def _image_share(mass: Tensor, segments: Segments, item: int, output_length: int) -> np.ndarray:
+    """(L, H, n) float32: how much of each row's weight lies on the image, in every layer and head."""
+    rows = mass[:, item, :, :output_length]
+    return rows[..., torch.from_numpy(segments.image).to(rows.device)].sum(-1).float().cpu().numpy()
+
+
+def _first_side(segments: Segments, item: int, layout: Layout) -> str | None:
+    atom = int(segments.ids[item, layout.offset])
+    if segments.image[atom]:
+        return "image"
+    return "text" if segments.text[atom] else None

@@ -8,7 +8,9 @@ The folder holds
     run.json       the settings and a digest of the weights; a run with others is refused
     items.jsonl    one answered problem a line, added as soon as it is measured
     maps/          the attention on each image column, one .npz an item, 8 bits a value (see
-                   `vkit.report.run_folder.Maps`), where each column's place in the picture is known
+                   `vkit.attention.run_folder.Maps`), where each column's place in the picture is known
+    details/       the image's share in every layer and head, and the columns that draw most, one .npz an
+                   item (see `vkit.attention.run_folder.Details`)
     images/        the pictures, as the page shows them
     summary.json   what `summarise` makes of the items
 """
@@ -38,6 +40,7 @@ from vkit.prompts import build_request
 from vkit.records import Sample
 
 PICTURE_SIDE = 768  # the longer side of a stored picture, pixels
+STRONGEST = 32  # image columns of an item whose exact attention is kept: those that draw most
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def _open_folder(folder: Path, new: dict[str, Any]) -> None:
     elif _holds_items(folder):
         raise VkitError(f"{folder} holds items.jsonl but no run.json; use a new folder")
     try:
-        for part in ("maps", "images"):
+        for part in ("maps", "details", "images"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         write_json(path, new)
     except OSError as error:
@@ -217,6 +220,9 @@ def _answer(
             **_describe(model, sample, output, settings),
             "image": f"images/{name}.png",
             "maps": None if measurement is None else _write_maps(folder, f"maps/{name}.npz", measurement),
+            "details": None
+            if measurement is None
+            else _write_details(folder, f"details/{name}.npz", measurement),
             **_numbers(measurement),
             "seconds": seconds,
         }
@@ -246,7 +252,8 @@ def _numbers(measurement: Measurement | None) -> dict[str, Any]:
     """The measured part of an item; an empty answer has none."""
     if measurement is None:
         nothing: dict[str, Any] = {"prompt_ids": [], "prompt_length": 0, "V": [], "P": [], "ratio": []}
-        return {**nothing, "reduced": None, "shares": {}}
+        columns = {"image_columns": None, "text_columns": None, "first_column": None}
+        return {**nothing, "reduced": None, "shares": {}, **columns}
     layout, ratio = measurement.layout, measurement.ratio
     prompt_ids = layout.token_ids[: layout.prompt_length]
     return {
@@ -257,6 +264,9 @@ def _numbers(measurement: Measurement | None) -> dict[str, Any]:
         "ratio": _numbers_or_none(ratio.ratio),
         "reduced": ratio.reduced(),
         "shares": {name: _numbers_or_none(share) for name, share in ratio.shares.items()},
+        "image_columns": measurement.image_columns,
+        "text_columns": measurement.text_columns,
+        "first_column": measurement.first_column,
     }
 
 
@@ -285,13 +295,33 @@ def _write_maps(folder: Path, name: str, measurement: Measurement) -> str | None
         return None
     scale = measurement.image_maps.max(1, initial=0.0)
     weights = np.rint(np.sqrt(measurement.image_maps / np.maximum(scale, 1e-30)[:, None]) * 255)
-    buffer = BytesIO()
-    np.savez_compressed(
-        buffer,
+    return _write_arrays(
+        folder,
+        name,
         weights=weights.astype(np.uint8),
         scale=scale.astype(np.float32),
         boxes=np.concatenate(places).astype(np.float32),
     )
+
+
+def _write_details(folder: Path, name: str, measurement: Measurement) -> str:
+    """What a comparison and the page need beyond averages: layers, heads, the strongest columns."""
+    attention = measurement.image_maps
+    assert attention is not None  # a run measures with maps
+    columns = np.argsort(-attention.mean(0), kind="stable")[:STRONGEST]
+    return _write_arrays(
+        folder,
+        name,
+        head_share=measurement.head_share,
+        layer_share=measurement.layer_share,
+        columns=columns.astype(np.int32),
+        column_attention=attention[:, columns].astype(np.float32),
+    )
+
+
+def _write_arrays(folder: Path, name: str, **arrays: np.ndarray) -> str:
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)
     write_bytes(folder / name, buffer.getvalue())
     return name
 

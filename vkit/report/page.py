@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vkit.attention.run_folder import Maps, read_items, read_maps, read_summary
 from vkit.errors import VkitError
 from vkit.images import open_image, resolve_inside
 from vkit.jsonl import write_bytes
 from vkit.report.colours import RAMPS, anchors, to_hex
 from vkit.report.overlay import FULL_ALPHA, SMALLEST_SIDE, STUDY_SCALE, contrasting_ramp, inside
-from vkit.report.run_folder import Maps, read_items, read_maps, read_summary
 
 LARGEST_SIDE = 1024  # pixels of the longer side of an embedded picture
 JPEG_FROM_BYTES = 400_000  # a PNG above this size is a photograph; JPEG serves it better
@@ -54,7 +54,7 @@ def write_page(
     """Write one self-contained HTML page of a run.
 
     Args:
-        run_folder: what ``vkit attn-ratio`` wrote (see `vkit.report.run_folder`).
+        run_folder: what ``vkit attn-ratio`` wrote (see `vkit.attention.run_folder`).
         out: the page's path; None: ``index.html`` in the run folder.
         max_items: at most so many items, the first of the run.
         max_mib: the page stays below this size (in MiB); items beyond it are left out, and the page says so.

@@ -11,11 +11,11 @@ from typing import Any
 
 from PIL import Image
 
+from vkit.attention.run_folder import read_items, read_maps
 from vkit.images import open_image, png_bytes, resolve_inside
 from vkit.jsonl import write_bytes
 from vkit.report.heatmap import draw_heatmap
 from vkit.report.overlay import draw_overlay
-from vkit.report.run_folder import read_items, read_maps
 
 
 def draw_pictures(folder: Path, *, overlays: int = 3, overlay_tokens: Sequence[str] = ()) -> list[Path]:

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from vkit.attention.run import RunSettings, run
+from vkit.attention.run_folder import read_items, read_maps
 from vkit.jsonl import read_json, read_jsonl, write_json
 from vkit.models.loading import load_model
 from vkit.records import Sample, read_samples
 from vkit.report.page import write_page
 from vkit.report.puma_page import write_puma_page
-from vkit.report.run_folder import read_items, read_maps
 from vkit.train.miniature import WARMUP_STEPS, make_data, run_order, scaled, warm_start
 from vkit.train.recipes import RECIPES
 from vkit.train.stages import EVALUATION, Tell

@@ -4,9 +4,10 @@
     for item in read_items(Path("run")):
         maps = read_maps(Path("run"), item)
 
-A run folder holds ``items.jsonl`` (one item a line), ``summary.json``, ``images/`` and ``maps/``. An item
-with ``"maps": "maps/11.npz"`` has attention grids; without the key, or with null, the places of its image
-tokens are unknown and there is nothing to draw over its picture.
+A run folder holds ``items.jsonl`` (one item a line), ``summary.json``, ``images/``, ``maps/`` and
+``details/``. An item with ``"maps": "maps/11.npz"`` has attention grids; without the key, or with null, the
+places of its image tokens are unknown and there is nothing to draw over its picture. ``"details"`` works
+alike; older runs have none.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from vkit.attention.names import REDUCTIONS, SHARES
 from vkit.errors import VkitError
 from vkit.images import resolve_inside
 from vkit.jsonl import read_json, read_jsonl
+
+_Arrays = TypeVar("_Arrays")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,23 @@ class Maps:
     def attention(self, token: int) -> np.ndarray:
         """(n,) float64, what one output token pays to each image token."""
         return (self.weights[token] / 255.0) ** 2 * float(self.scale[token])
+
+
+@dataclass(frozen=True)
+class Details:
+    """What lies behind the averages of an item, exactly.
+
+    head_share: float32 (L, H), the part of a row's weight that lies on the image, mean over the output.
+    layer_share: float32 (N, L), the same for each output token, mean over the heads of a layer.
+    columns: int32 (K,), the image columns that draw most over the answer, the strongest first; counted from
+        0 over the columns of all images in order.
+    column_attention: float32 (N, K), what each output token pays to them, averaged over layers and heads.
+    """
+
+    head_share: np.ndarray
+    layer_share: np.ndarray
+    columns: np.ndarray
+    column_attention: np.ndarray
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -93,13 +113,7 @@ def read_maps(folder: Path, item: dict[str, Any]) -> Maps | None:
     if item.get("maps") is None:
         return None
     path = resolve_inside(folder, item["maps"])
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            maps = Maps(archive["weights"], archive["scale"], archive["boxes"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise VkitError(
-            f"maps {path} of item {item['id']!r} cannot be read ({error}); run it again"
-        ) from error
+    maps = _read_arrays(path, item, Maps)
     tokens = len(item["output_tokens"])
     columns = maps.boxes.shape[0] if maps.boxes.ndim else 0
     expected = {"weights": (tokens, columns), "scale": (tokens,), "boxes": (columns, 4)}
@@ -117,6 +131,46 @@ def read_maps(folder: Path, item: dict[str, Any]) -> Maps | None:
     return maps
 
 
+def read_details(folder: Path, item: dict[str, Any]) -> Details | None:
+    """The layers, heads and strongest columns of an item; None where it names none.
+
+    Raises:
+        VkitError: the file is missing, is no archive of arrays, or its arrays do not fit the item.
+    """
+    if item.get("details") is None:
+        return None
+    path = resolve_inside(folder, item["details"])
+    details = _read_arrays(path, item, Details)
+    tokens = len(item["output_tokens"])
+    layers = details.head_share.shape[0] if details.head_share.ndim == 2 else 0
+    columns = details.columns.size
+    expected = {"layer_share": (tokens, layers), "columns": (columns,), "column_attention": (tokens, columns)}
+    given = {name: getattr(details, name).shape for name in expected}
+    if given != expected or not layers:
+        raise VkitError(
+            f"details {path}: {given} do not fit the {tokens} tokens and {layers} layers of item "
+            f"{item['id']!r}; run it again"
+        )
+    arrays = (details.head_share, details.layer_share, details.column_attention)
+    if details.columns.dtype != np.int32 or not all(a.dtype == np.float32 for a in arrays):
+        raise VkitError(
+            f"details {path}: not int32 columns and float32 shares; run item {item['id']!r} again"
+        )
+    if not all(np.isfinite(array).all() and (array >= 0).all() for array in arrays):
+        raise VkitError(f"details {path}: a share is negative or not finite; run item {item['id']!r} again")
+    return details
+
+
+def _read_arrays(path: Path, item: dict[str, Any], kind: type[_Arrays]) -> _Arrays:
+    """The arrays that ``kind`` names, from one archive."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return kind(**{name: archive[name] for name in names})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise VkitError(f"{path} of item {item['id']!r} cannot be read ({error}); run it again") from error
+
+
 def _check(item: dict[str, Any]) -> None:
     _require(item, "id", _is_text, "text")
     _require(item, "question", _is_text, "text")
@@ -124,8 +178,14 @@ def _check(item: dict[str, Any]) -> None:
     for key in ("answer", "extracted", "image"):
         _require(item, key, lambda value: value is None or _is_text(value), "text or null")
     _require(item, "correct", lambda value: value is None or isinstance(value, bool), "true, false or null")
-    if item.get("maps") is not None:
-        _require(item, "maps", _is_text, "text or null")
+    for key in ("maps", "details"):
+        if item.get(key) is not None:
+            _require(item, key, _is_text, "text or null")
+    for key in ("image_columns", "text_columns"):
+        if item.get(key) is not None:
+            _require(item, key, _is_count, "a positive count or null")
+    if item.get("first_column") is not None:
+        _require(item, "first_column", lambda side: side in ("image", "text"), '"image", "text" or null')
     _require(item, "output_tokens", _is_texts, "a list of texts")
     tokens = len(item["output_tokens"])
     for key in ("V", "P", "ratio"):
@@ -159,6 +219,10 @@ def _is_text(value: Any) -> bool:
 
 def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _is_number(value: Any) -> bool:
