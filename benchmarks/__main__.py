@@ -5,8 +5,10 @@ python -m benchmarks attention --quick      # one, with its own options
 python -m benchmarks divergence
 python -m benchmarks stage2
 python -m benchmarks end_to_end
+python -m benchmarks page                   # a page of 500 answers, written and opened in Chromium
 python -m benchmarks micro                  # pytest-benchmark over the kernels
 python -m benchmarks gpu                    # everything that needs a GPU
+python -m benchmarks smart                  # SmarterVLM's ablation in miniature, its cache and its heads
 python -m benchmarks reproduction           # Math-PUMA's ablation with two controls (an hour on two cores)
 """
 
@@ -19,7 +21,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 CPU_BENCHMARKS = ("attention", "divergence", "stage2", "end_to_end")
-NAMES = (*CPU_BENCHMARKS, "micro", "gpu", "compile_report", "reproduction")
+NAMES = (*CPU_BENCHMARKS, "page", "micro", "gpu", "compile_report", "reproduction", "smart")
 
 
 def main(arguments: list[str]) -> int:

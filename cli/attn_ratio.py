@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -84,6 +85,7 @@ import click
     required=True,
     help="Folder of the run; continued if there.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on a terminal too.")
 def command(
     model: str,
     adapter: str | None,
@@ -102,6 +104,7 @@ def command(
     overlay: int,
     overlay_token: tuple[str, ...],
     out: Path,
+    as_json: bool,
 ) -> None:
     """Measure how much a model looks at the picture while it answers.
 
@@ -116,12 +119,13 @@ def command(
     A record of a JSON Lines file: {"id": "1", "question": "Find x.", "choices": ["3", "4"], "answer": "B",
     "image": "images/1.png"}; the answer is a choice's letter, the image lies in the file's folder.
 
-    OUT gets items.jsonl (every token of every item), summary.json (also on stdout), index.html to look at,
-    and pictures/. An interrupted run continues where it stopped.
+    OUT gets items.jsonl (every token of every item), summary.json (also on stdout where that is no
+    terminal), index.html to look at, and pictures/. An interrupted run continues where it stopped.
     """
     from tqdm import tqdm
 
     from vkit.attention.run import RunSettings, run
+    from vkit.cli.tables import echo_summary
     from vkit.errors import VkitError
     from vkit.models.loading import load_model
     from vkit.records import only_good
@@ -182,8 +186,14 @@ def command(
             raise click.exceptions.Exit(130) from None
     draw_pictures(out, overlays=overlay, overlay_tokens=overlay_token)
     page = write_page(out)
-    click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
-    click.echo(f"look at {page.path}", err=True)
+    if sys.stdout.isatty() and not as_json:
+        echo_summary(summary)
+    else:
+        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        if not as_json:
+            echo_summary(summary, err=True)
+    beside = "" if page.files is None else f"; keep {page.files.name} beside it"
+    click.echo(f"look at {page.path}{beside}", err=True)
 
 
 def _compare_base(adapter: Path, model: str) -> None:

@@ -15,6 +15,9 @@ from vkit.errors import VkitError
 COMMANDS = {
     "demo": ("demo", "Train a small model from nothing in three stages, and look at what it learned."),
     "attn-ratio": ("attn_ratio", "Measure how much a model looks at the picture while it answers."),
+    "compare": ("compare", "Compare runs of attn-ratio: which model looks more, at equal length?"),
+    "figures": ("figures", "Draw a run's heat-maps and overlays for a paper: PNG, SVG, PDF."),
+    "report": ("report", "Write one page of one or several runs, to read in a browser."),
     "train-puma": (
         "train_puma",
         "Teach a model to read the picture as it reads the text, in three stages.",

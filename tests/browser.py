@@ -1,21 +1,28 @@
 """A few calls to a real browser, without a dependency: chromedriver speaks JSON over HTTP (W3C WebDriver).
 
-with Browser() as browser:
-    browser.open("file:///home/me/index.html")
+with Browser() as browser, served(folder) as root:
+    browser.open("file:///home/me/index.html")         # or f"{root}/index.html"
     browser.click("#token-3")
+    browser.wait_for("document.title === 'done'")
     browser.run("return document.title")
 """
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 KEYS = {
@@ -26,7 +33,7 @@ KEYS = {
     "End": "\ue010",
     "Home": "\ue011",
 }
-KEYS |= {"Tab": "\ue004", "Space": " ", "Enter": "\ue007"}
+KEYS |= {"Tab": "\ue004", "Space": " ", "Enter": "\ue007", "Escape": "\ue00c"}
 FLAGS = (
     "headless",
     "no-sandbox",
@@ -38,6 +45,31 @@ FLAGS = (
     "disable-sync",
     "hide-scrollbars",
 )
+# Contrast of every text against what lies behind it, as WCAG 2.2 computes it from the colours in use.
+CONTRASTS = """
+const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const luminance = (colour) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, c) => {
+  const value = channels(colour)[c] / 255;
+  return sum + weight * (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+}, 0);
+const background = (node) => {
+  for (; node; node = node.parentElement) {
+    const colour = getComputedStyle(node).backgroundColor;
+    if (colour.startsWith("rgb(")) return colour;
+  }
+};
+const found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const node = walker.currentNode.parentElement;
+  if (!walker.currentNode.textContent.trim() || !node.checkVisibility() || node.closest("script")) continue;
+  const inks = getComputedStyle(node);
+  const both = [luminance(node.closest("svg") ? inks.fill : inks.color), luminance(background(node))];
+  const [low, high] = both.sort((a, b) => a - b);
+  found.push([(high + 0.05) / (low + 0.05), node.textContent.slice(0, 40)]);
+}
+return found;
+"""
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the standard gives to element references
 
 
@@ -45,6 +77,21 @@ def missing_browser() -> str | None:
     """Why there is no browser to test with; None where there is one."""
     absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     return f"{' and '.join(absent)} not installed" if absent else None
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The folder over HTTP, as long as the block runs; gives the address of its root."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 class Browser:
@@ -62,7 +109,7 @@ class Browser:
         try:
             self._wait_for_driver()
             options = {
-                "args": [*(f"--{flag}" for flag in FLAGS), f"--user-data-dir={self._profile.name}"],
+                "args": [*(f"--{flag}" for flag in FLAGS), f"--user-data-dir={self.profile}"],
                 "binary": shutil.which("chromium"),
             }
             logs = {"browser": "ALL", "performance": "ALL"}
@@ -82,6 +129,11 @@ class Browser:
             self._driver.wait()
             self._profile.cleanup()
 
+    @property
+    def profile(self) -> str:
+        """The folder of its profile, which every process of it names in its command line."""
+        return self._profile.name
+
     def open(self, address: str) -> None:
         """Load a page anew, even where only its hash differs."""
         self._call("POST", "/url", {"url": "about:blank"})
@@ -91,13 +143,39 @@ class Browser:
         """What a function of this body returns; a promise is waited for."""
         return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
+    def wait_for(self, expression: str) -> None:
+        """Until the expression is true in the page, five seconds at most."""
+        met = self.run(
+            f"const end = performance.now() + 5000; const met = () => Boolean({expression});"
+            "const rest = () => new Promise((done) => setTimeout(done, 5)).then(wait);"
+            "const wait = () => met() || (performance.now() < end && rest());"
+            "return Promise.resolve(wait()).then(() => met())"
+        )
+        if not met:
+            raise TimeoutError(f"not within five seconds: {expression}")
+
+    def hover(self, selector: str) -> None:
+        """Move the mouse to the middle of an element's first line."""
+        place = self.run(
+            "const node = document.querySelector(arguments[0]);"
+            "node.scrollIntoView({block: 'nearest'});"
+            "const box = node.getClientRects()[0];"
+            "return {x: Math.round(box.left + box.width / 2), y: Math.round(box.top + box.height / 2)}",
+            selector,
+        )
+        move = [{"type": "pointerMove", "duration": 0, **place}]
+        mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": move}
+        self._call("POST", "/actions", {"actions": [mouse]})
+
     def click(self, selector: str) -> None:
         """A click of the mouse, refused by the browser where something else lies on top."""
         self._call("POST", f"/element/{self._find(selector)}/click", {})
 
     def press(self, *keys: str) -> None:
-        """Keys of the keyboard, to whatever has the focus."""
-        strokes = [{"type": kind, "value": KEYS[key]} for key in keys for kind in ("keyDown", "keyUp")]
+        """Keys of the keyboard, to whatever has the focus: a name in `KEYS`, or a letter."""
+        strokes = [
+            {"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")
+        ]
         self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
 
     def text(self, selector: str) -> str:

@@ -6,10 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from browser import Browser, missing_browser
+from browser import CONTRASTS, Browser, missing_browser
 from fake_puma_report import example, fake_report
 from fake_run import HOSTILE, LONG_WORD
-from test_report_browser import CONTRASTS
 
 from vkit.attention.names import SHARES
 from vkit.attention.summary import LIMITS

@@ -1,14 +1,8 @@
-"""What reports promise without a browser: honest colours, exact overlays, a page none can break into."""
-
-import base64
-import hashlib
-import html.parser
-import json
-import re
+"""What pictures promise: honest colours, exact overlays, and no text that breaks them."""
 
 import numpy as np
 import pytest
-from fake_run import HOSTILE, fake_item, grid_boxes, split, write_fake_run, write_items
+from fake_run import HOSTILE, grid_boxes, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,7 +12,6 @@ from vkit.errors import VkitError
 from vkit.report.colours import RAMPS, contrast, ramp, text_colour
 from vkit.report.heatmap import draw_heatmap, normalise
 from vkit.report.overlay import FULL_ALPHA, STUDY_SCALE, density, draw_overlay
-from vkit.report.page import RANDOM_WEIGHTS, write_page
 
 POSITIONS = np.linspace(0, 1, 256)
 
@@ -211,118 +204,6 @@ def test_an_overlay_of_bad_input_is_refused(boxes, weights, scale, reason):
         draw_overlay(Image.new("RGB", (40, 40)), boxes, weights, scale=scale)
 
 
-# ---- The page ----
-
-
-class Elements(html.parser.HTMLParser):
-    """The start tags of a page with their attributes, and the texts of its title, style, script and data."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.texts, self.inside = [], {}, None
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self.inside = "data" if ("id", "data") in attributes else tag
-
-    def handle_endtag(self, tag):
-        self.inside = None
-
-    def handle_data(self, data):
-        if self.inside in ("title", "style", "script", "data"):
-            self.texts[self.inside] = self.texts.get(self.inside, "") + data
-
-
-@pytest.fixture
-def run(tmp_path):
-    return write_fake_run(tmp_path / "run")
-
-
-def written(run, **options):
-    page = write_page(run, **options)
-    return page, page.path.read_text(encoding="utf-8")
-
-
-def test_the_page_holds_every_item_as_it_stands_in_the_run(run):
-    page, text = written(run)
-    assert page.path == run / "index.html"
-    assert (page.shown, page.total) == (5, 5)
-    shown = json.loads(Elements(text).texts["data"])["items"]
-    recorded = [json.loads(line) for line in (run / "items.jsonl").read_text().splitlines()]
-    for item, record in zip(shown, recorded, strict=True):
-        assert item["tokens"] == record["output_tokens"]
-        for key in (
-            "id",
-            "question",
-            "choices",
-            "answer",
-            "extracted",
-            "correct",
-            "V",
-            "P",
-            "ratio",
-            "shares",
-        ):
-            assert item[key] == record[key]
-
-
-def test_hostile_text_never_becomes_markup(run):
-    _, text = written(run)
-    elements = Elements(text)
-    assert [tag for tag, _ in elements.tags if tag == "script"] == ["script", "script"]
-    assert not [tag for tag, _ in elements.tags if tag in ("img", "b", "preset", "iframe", "link img")]
-    assert not [name for _, attributes in elements.tags for name in attributes if name.startswith("on")]
-    assert not set("<>&\u2028\u2029\u202e") & set(elements.texts["data"])
-    assert elements.texts["title"].startswith("tiny-llava <preset>")
-
-
-def test_only_the_one_script_and_style_may_run_and_nothing_may_load(run):
-    _, text = written(run)
-    elements = Elements(text)
-    policy = next(a["content"] for _, a in elements.tags if a.get("http-equiv") == "Content-Security-Policy")
-    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
-    for kind in ("script", "style"):
-        digest = base64.b64encode(hashlib.sha256(elements.texts[kind].encode()).digest()).decode()
-        assert rules[f"{kind}-src"] == f"'sha256-{digest}'"
-    assert rules["default-src"] == "'none'"
-    assert rules["img-src"] == "data:"
-    assert "unsafe" not in policy
-    assert not [a for _, a in elements.tags if "style" in a], "a style attribute would need unsafe-inline"
-    addresses = [a[key] for _, a in elements.tags for key in ("src", "href") if key in a]
-    assert addresses == ["data:,"]
-
-
-def test_random_weights_are_said_in_plain_words_and_only_then(run):
-    assert RANDOM_WEIGHTS in written(run)[1]
-    summary = json.loads((run / "summary.json").read_text())
-    (run / "summary.json").write_text(json.dumps({**summary, "random_weights": False}))
-    assert RANDOM_WEIGHTS not in written(run)[1]
-
-
-def test_the_measure_s_limits_stand_on_the_page(run):
-    text = re.sub(r"\s+", " ", written(run)[1])
-    assert "to a token of the problem’s text. It grows with &lt;position&gt;.</p>" in text
-
-
-def test_the_shares_are_those_that_a_run_writes():
-    from vkit.attention import ratio, spans
-
-    assert run_folder.SHARES == spans.SHARES
-    assert tuple(ratio.REDUCTIONS) == run_folder.REDUCTIONS
-
-
-def test_the_page_shows_the_reduction_that_was_asked_for(run):
-    summary = json.loads((run / "summary.json").read_text())
-    (run / "summary.json").write_text(json.dumps({**summary, "reduce": "sum"}))
-    text = written(run)[1]
-    assert "<dt>Summed ratio</dt><dd>61.2</dd>" in text
-    assert '"reduce":"sum"' in text
-    (run / "summary.json").write_text(json.dumps({**summary, "reduce": "median"}))
-    with pytest.raises(VkitError, match="'reduce' must be one of mean, sum, max"):
-        write_page(run)
-
-
 def test_weak_attention_beside_a_sink_keeps_its_levels(tmp_path):
     from vkit.attention.measure import Measurement
     from vkit.attention.ratio import Ratio
@@ -353,110 +234,3 @@ def test_a_font_with_more_letters_is_taken_where_there_is_one():
     except VkitError:
         pytest.skip("DejaVu Sans is not installed here")
     assert printable("é × ∠ 40° √3 ≅ 三", load_font(20)) == "é × ∠ 40° √3 ≅ \\u4e09"
-
-
-def test_items_beyond_the_limit_are_left_out_and_the_page_says_so(run):
-    page, text = written(run, max_items=2)
-    assert (page.shown, page.total) == (2, 5)
-    assert "2 of 5 items shown: the first of the run, up to the page’s limit of 2 items." in text.replace(
-        "&#x27;", "’"
-    )
-
-
-def test_items_beyond_the_size_are_left_out_and_the_page_says_so(run):
-    page, text = written(run, max_mib=0.3)
-    assert (page.shown, page.total) == (2, 5), "the third item, of 512 tokens, is too large"
-    assert "2 of 5 items shown" in text
-    assert "0.3 MiB" in text
-
-
-def test_512_tokens_over_729_patches_take_little_more_than_half_a_megabyte(tmp_path):
-    run = write_fake_run(tmp_path / "run")
-    item = fake_item(np.random.default_rng(1), "1", [" x"] * 512, image="images/11.png", maps="maps/1.npz")
-    weights = np.random.default_rng(1).integers(0, 256, (512, 729), dtype=np.uint8)
-    np.savez(run / "maps/1.npz", weights=weights, scale=np.ones(512, np.float32), boxes=grid_boxes(27))
-    write_items(run, [item])
-    assert write_page(run).mib < 0.75
-
-
-def test_a_page_goes_where_it_is_told(run, tmp_path):
-    assert write_page(run, out=tmp_path / "elsewhere.html").path == tmp_path / "elsewhere.html"
-    assert not (run / "index.html").exists()
-
-
-def test_a_page_for_a_folder_that_does_not_exist_is_refused(run, tmp_path):
-    with pytest.raises(VkitError, match=r"folder .*absent for the page does not exist"):
-        write_page(run, out=tmp_path / "absent" / "index.html")
-
-
-def test_half_a_surrogate_pair_in_the_model_s_name_is_no_reason_to_fail(run):
-    summary = json.loads((run / "summary.json").read_text())
-    (run / "summary.json").write_text(json.dumps({**summary, "model": "m\ud800"}))
-    assert "m&#55296;" in written(run)[1]
-
-
-def test_image_tokens_without_a_place_are_counted_and_an_item_with_none_placed_has_no_overlay(run):
-    shown = json.loads(Elements(written(run)[1]).texts["data"])["items"]
-    assert [item["map"] and item["map"]["unplaced"] for item in shown] == [
-        27 * 27 - 27 * 21,
-        None,
-        1,
-        None,
-        None,
-    ]
-    with np.load(run / "maps/11.npz") as archive:
-        arrays = dict(archive)
-    np.savez(run / "maps/11.npz", **{**arrays, "boxes": np.full((729, 4), np.nan)})
-    assert json.loads(Elements(written(run)[1]).texts["data"])["items"][0]["map"] is None
-
-
-def rewrite_first(run, **changes):
-    items = [json.loads(line) for line in (run / "items.jsonl").read_text().splitlines()]
-    items[0] = {key: value for key, value in {**items[0], **changes}.items() if value is not ...}
-    write_items(run, items)
-
-
-def rewrite_maps(run, **changes):
-    with np.load(run / "maps/11.npz") as archive:
-        arrays = {**archive, **changes}
-    np.savez(run / "maps/11.npz", **{name: value for name, value in arrays.items() if value is not ...})
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (lambda run: (run / "summary.json").unlink(), "summary.json cannot be read"),
-        (lambda run: (run / "summary.json").write_text("{}"), "summary.json: key 'model' is missing"),
-        (lambda run: (run / "items.jsonl").write_text(""), "shows no item"),
-        (lambda run: rewrite_first(run, V=...), "items.jsonl:1: key 'V' is missing"),
-        (lambda run: rewrite_first(run, ratio=[0.1]), "items.jsonl:1: 'ratio' must be a list of 66 numbers"),
-        (
-            lambda run: rewrite_first(run, P=[float("nan")] * 66),
-            "items.jsonl:1: 'P' must be a list of 66 numbers",
-        ),
-        (lambda run: rewrite_first(run, question=3), "items.jsonl:1: 'question' must be text"),
-        (lambda run: rewrite_first(run, image="../../secret.png"), "item '11' .* lies outside its folder"),
-        (lambda run: rewrite_first(run, maps="../maps/11.npz"), "lies outside its folder"),
-        (lambda run: (run / "images/11.png").unlink(), "item '11' .* is missing"),
-        (lambda run: (run / "maps/11.npz").unlink(), "of item '11' cannot be read"),
-        (lambda run: (run / "maps/11.npz").write_bytes(b"PK\3\4no"), "of item '11' cannot be read"),
-        (lambda run: rewrite_maps(run, boxes=...), "of item '11' cannot be read"),
-        (lambda run: rewrite_maps(run, scale=np.ones(3)), "do not fit the 66 tokens of item '11'"),
-        (lambda run: rewrite_maps(run, weights=np.zeros((66, 729))), "of float64 do not fit"),
-        (lambda run: rewrite_maps(run, scale=np.full(66, np.inf)), "a scale is negative or not finite"),
-        (lambda run: rewrite_maps(run, boxes=np.zeros((729, 4))), "a box is empty or turned around"),
-    ],
-)
-def test_a_damaged_run_is_refused_in_one_line_and_leaves_no_page(run, damage, reason):
-    damage(run)
-    with pytest.raises(VkitError, match=reason) as refusal:
-        write_page(run)
-    assert "\n" not in str(refusal.value)
-    assert not list(run.glob("*index.html*"))
-
-
-def test_a_first_item_that_exceeds_the_page_alone_is_refused(run):
-    with pytest.raises(
-        VkitError, match=r"item '11' .* alone takes 0\.\d MiB, over the page's limit of 0.01 MiB"
-    ):
-        write_page(run, max_mib=0.01)

@@ -5,7 +5,7 @@ import pytest
 from tests.training_data import write_tests
 from vkit.errors import VkitError
 from vkit.evaluate.answers import extract_value, judge
-from vkit.evaluate.versions import evaluate_versions, score, spread, wilson
+from vkit.evaluate.versions import evaluate_versions, score, spread
 from vkit.models.tiny import build_tiny
 from vkit.records import Sample, read_samples
 from vkit.synthesis.drawn import VERSIONS
@@ -70,14 +70,6 @@ def test_spread_is_over_the_versions_with_pictures():
     found = spread({"text-only": 90.0, "text-dominant": 10.0, "text-lite": 10.0, "vision-only": 40.0})
     assert found["variation"] == pytest.approx(14.142136 / 20)
     assert found["skewness"] == pytest.approx(0.70710678)
-
-
-def test_wilson_intervals_cover_their_share():
-    low, high = wilson(8, 10)
-    assert 0.44 < low < 0.5
-    assert 0.94 < high < 0.96
-    assert wilson(0, 10)[0] == pytest.approx(0.0, abs=1e-12)
-    assert wilson(0, 0) == (0.0, 1.0)
 
 
 def test_a_model_answers_every_version(tmp_path):

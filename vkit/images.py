@@ -70,10 +70,11 @@ def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
         raise VkitError(f"image {path} cannot be read ({error}); replace the file") from error
 
 
-def png_bytes(image: Image.Image) -> bytes:
-    """The image as PNG: the same bytes every time, for the same Pillow."""
+def png_bytes(image: Image.Image, *, dpi: float | None = None) -> bytes:
+    """The image as PNG, the same bytes every time; with ``dpi`` it knows its size in print."""
     buffer = BytesIO()
-    image.save(buffer, "PNG")  # a third smaller if optimised, in ten times the time
+    options = {} if dpi is None else {"dpi": (dpi, dpi)}
+    image.save(buffer, "PNG", **options)  # a third smaller if optimised, in ten times the time
     return buffer.getvalue()
 
 

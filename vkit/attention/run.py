@@ -321,7 +321,7 @@ def _write_details(folder: Path, name: str, measurement: Measurement) -> str:
 
 def _write_arrays(folder: Path, name: str, **arrays: np.ndarray) -> str:
     buffer = BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(folder / name, buffer.getvalue())
     return name
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,6 +63,20 @@ class Details:
     layer_share: np.ndarray
     columns: np.ndarray
     column_attention: np.ndarray
+
+
+def unique_names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names, with as many of their parents' as it takes to tell them apart.
+
+    >>> unique_names([Path("/a/cot"), Path("/b/cot")])
+    ['a/cot', 'b/cot']
+    """
+    places = [folder.resolve() for folder in folders]
+    for depth in range(1, max(len(place.parts) for place in places)):
+        names = ["/".join(place.parts[-depth:]) for place in places]
+        if len(set(names)) == len(names):
+            return names
+    return [str(place) for place in places]
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

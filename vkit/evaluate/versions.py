@@ -10,7 +10,6 @@ forgotten, and huge where vision is near zero, so both accuracies always stand b
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -111,20 +110,6 @@ def spread(accuracy: Mapping[str, float]) -> dict[str, float | None]:
         skewness = abs(statistics.fmean(((value - mean) / deviation) ** 3 for value in values))
         variation = deviation / mean if mean else None
     return {"gap_percent": gap, "skewness": skewness, "variation": variation}
-
-
-def wilson(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson interval of a share of ``count``, as shares.
-
-    >>> [round(bound, 3) for bound in wilson(80, 100)]
-    [0.711, 0.867]
-    """
-    if count == 0:
-        return 0.0, 1.0
-    share = correct / count
-    centre = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return (centre - half) / (1 + z * z / count), (centre + half) / (1 + z * z / count)
 
 
 def _answers(

@@ -15,25 +15,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from vkit.errors import VkitError
 from vkit.report.colours import ramp, text_colour
-from vkit.report.lettering import Font, load_font, printable
+from vkit.report.marks import colour_bar, hatch, shorten
+from vkit.report.surfaces import BLACK, Colour, Point, RasterSurface, Surface
 
 _GREY = (110, 110, 110)
 _HATCH = (200, 200, 200)
+_LINE = 1.75  # from line to line, in font sizes
+_CELL = 1.45  # height of a token's colour, in font sizes
+_NARROWEST = 12  # font sizes, for the legend
+_LEGEND = 0.8  # size of the legend's letters, in font sizes
+_BAR = 6  # largest width of the legend's ramp, in sizes of its letters
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """A token, or the part of it that fits a line, at its place in pixels."""
+    """A token, or the part of it that fits a line, at its place."""
 
     token: int
     text: str
-    left: int
+    left: float
     line: int
-    width: int
+    width: float
     newline: bool = False  # shown as a return arrow
 
 
@@ -63,26 +69,52 @@ def draw_heatmap(
     Raises:
         VkitError: the lengths differ, a value is not finite, or ``width`` is too small for the font.
     """
+    surface = RasterSurface(font=font)
+    heatmap_on(
+        surface,
+        tokens,
+        values,
+        width=width,
+        margin=font_size,
+        colour=colour,
+        font_size=font_size,
+        label=label,
+    )
+    return surface.image
+
+
+def heatmap_on(
+    surface: Surface,
+    tokens: Sequence[str],
+    values: Sequence[float | None],
+    *,
+    width: float,
+    margin: float,
+    colour: str = "oranges",
+    font_size: float = 8,
+    label: str = "attention ratio",
+) -> None:
+    """The heat-map of `draw_heatmap` on any surface; lengths are the surface's units."""
     if len(tokens) != len(values):
         raise VkitError(f"{len(tokens)} tokens but {len(values)} values; give one value a token")
-    margin = font_size
-    if width < 8 * font_size:
+    if width < _NARROWEST * font_size:
         raise VkitError(
-            f"width {width} is too small for font size {font_size}; give at least {8 * font_size}"
+            f"width {width} is too small for font size {font_size}; give at least {_NARROWEST * font_size}"
         )
-    face = load_font(font_size, font)
-    cells = _lay_out([printable_lines(token, face) for token in tokens], face, width - 2 * margin)
-    line_height = round(1.75 * font_size)
-    lines = cells[-1].line + 1 if cells else 1
-    body = 2 * margin + lines * line_height
-    picture = Image.new("RGB", (width, body + round(1.5 * line_height)), "white")
-    draw = ImageDraw.Draw(picture)
     strengths = normalise(values)
+    inner = width - 2 * margin
+    cells = _lay_out([_lines(surface, token) for token in tokens], surface, font_size, inner)
+    lines = cells[-1].line + 1 if cells else 1
+    legend = _lay_legend(surface, values, label, _LEGEND * font_size, inner)
+    body = margin + (lines - 1) * _LINE * font_size + _CELL * font_size
+    rule = body + 0.75 * font_size
+    legend_height = (1 + 1.6 * legend[-1].line) * _LEGEND * font_size
+    surface.page(width, rule + 0.5 * font_size + legend_height + margin)
     for cell in cells:
-        box = (margin + cell.left, margin + cell.line * line_height)
-        _draw_cell(picture, draw, cell, box, font_size, face, strengths[cell.token], colour)
-    _draw_legend(picture, draw, (margin, body), width - 2 * margin, values, colour, font, font_size, label)
-    return picture
+        corner = (margin + cell.left, margin + cell.line * _LINE * font_size)
+        _draw_cell(surface, cell, corner, font_size, strengths[cell.token], colour)
+    surface.line([(margin, rule), (width - margin, rule)], _HATCH, font_size / 16)
+    _draw_legend(surface, legend, (margin, rule + 0.5 * font_size), _LEGEND * font_size, colour)
 
 
 def normalise(values: Sequence[float | None]) -> list[float | None]:
@@ -99,14 +131,14 @@ def normalise(values: Sequence[float | None]) -> list[float | None]:
     return [None if value is None else ((value - low) / span if span > 0 else 0.0) for value in values]
 
 
-def printable_lines(token: str, font: Font) -> list[str]:
+def _lines(surface: Surface, token: str) -> list[str]:
     """The lines of a token; all but the last end with a line break."""
-    return [printable(line, font) for line in re.split(r"\r\n|\n|\r", token)]
+    return [surface.spell(line) for line in re.split(r"\r\n|\n|\r", token)]
 
 
-def _lay_out(tokens: list[list[str]], font: Font, width: int) -> list[_Cell]:
+def _lay_out(tokens: list[list[str]], surface: Surface, size: float, width: float) -> list[_Cell]:
     """Places for all tokens, broken where a word begins, or anywhere within a word wider than ``width``."""
-    space = round(font.getlength(" "))
+    space = surface.measure(" ", size)
     parts = [
         (index, text, number < len(lines))
         for index, lines in enumerate(tokens)
@@ -116,26 +148,30 @@ def _lay_out(tokens: list[list[str]], font: Font, width: int) -> list[_Cell]:
         or number == 1  # nothing is drawn for what follows a token's last break
     ]
     cells: list[_Cell] = []
-    left = line = 0
+    left, line = 0.0, 0
     for word in _words(parts):
-        word_width = sum(_width(text[:width], font) + 2 * space * newline for _, text, newline in word)
+        # Of a very long word its beginning tells that it is too wide.
+        word_width = sum(
+            surface.measure(text[: int(8 * width / size)], size) + 2 * space * newline
+            for _, text, newline in word
+        )
         if left and left + word_width > width:
-            left, line = 0, line + 1
+            left, line = 0.0, line + 1
             index, text, newline = word[0]
             word[0] = (index, text.lstrip(" ") or text, newline)
         for index, text, newline in word:
-            while (fits := _fitting(text, font, width - left)) < len(text):
+            while (fits := _fitting(text, surface, size, width - left)) < len(text):
                 fits = fits or (0 if left else 1)
                 if fits:
-                    cells.append(_Cell(index, text[:fits], left, line, _width(text[:fits], font)))
-                text, left, line = text[fits:], 0, line + 1
+                    cells.append(_Cell(index, text[:fits], left, line, surface.measure(text[:fits], size)))
+                text, left, line = text[fits:], 0.0, line + 1
             if text or not newline:
-                cell_width = _width(text, font) or space
+                cell_width = surface.measure(text, size) or space
                 cells.append(_Cell(index, text, left, line, cell_width))
                 left += cell_width
             if newline:
                 cells.append(_Cell(index, "", left, line, 2 * space, newline=True))
-                left, line = 0, line + 1
+                left, line = 0.0, line + 1
     return cells
 
 
@@ -152,105 +188,95 @@ def _words(parts: list[tuple[int, str, bool]]) -> list[list[tuple[int, str, bool
     return words
 
 
-def _width(text: str, font: Font) -> int:
-    return round(font.getlength(text))
-
-
-def _fitting(text: str, font: Font, width: int) -> int:
+def _fitting(text: str, surface: Surface, size: float, width: float) -> int:
     """How many of the first characters fit into ``width``; of a line, not of all that follows it."""
-    low, high = 0, min(len(text), 8 + 8 * width // int(font.size))
+    low, high = 0, min(len(text), 8 + int(8 * width / size))
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if _width(text[:middle], font) <= width else (low, middle - 1)
+        low, high = (middle, high) if surface.measure(text[:middle], size) <= width else (low, middle - 1)
     return low
 
 
 def _draw_cell(
-    picture: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    cell: _Cell,
-    corner: tuple[int, int],
-    size: int,
-    font: Font,
-    strength: float | None,
-    colour: str,
+    surface: Surface, cell: _Cell, corner: Point, size: float, strength: float | None, colour: str
 ) -> None:
     left, top = corner
-    box = (left, top, left + cell.width - 2, top + round(1.45 * size))  # two pixels keep neighbours apart
+    gap = size / 20  # keeps neighbours apart
+    box = (left, top, left + max(gap, cell.width - gap), top + _CELL * size)
+    ink: Colour = BLACK
     if strength is None:
-        _hatch(picture, box)
-        ink = (0, 0, 0)
+        hatch(surface, box, step=size / 4, ink=_HATCH, outline=_GREY)
     else:
         background = ramp(colour, strength)
         ink = text_colour(background)
-        draw.rectangle(box, fill=tuple(background.tolist()))
-    middle = (box[1] + box[3]) // 2
+        surface.rectangle(box, fill=background)
     if cell.newline:
-        _draw_return(draw, (box[0] + cell.width // 2 - 1, middle), size // 4, ink)
+        _draw_return(surface, (left + (cell.width - gap) / 2, top + _CELL * size / 2), size / 4, ink)
     else:
-        draw.text((left - 1, middle + size // 3), cell.text, fill=ink, font=font, anchor="ls")
+        surface.text(left - gap / 2, top + (_CELL / 2 + 1 / 3) * size, cell.text, size=size, ink=ink)
 
 
-def _hatch(picture: Image.Image, box: tuple[int, int, int, int]) -> None:
-    """Diagonal lines inside an outline."""
-    width, height = max(1, box[2] - box[0] + 1), box[3] - box[1] + 1
-    tile = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(tile)
-    for start in range(-height, width, 8):
-        draw.line((start, height, start + height, 0), fill=_HATCH)
-    draw.rectangle((0, 0, width - 1, height - 1), outline=_GREY)
-    picture.paste(tile, box[:2])
-
-
-def _draw_return(
-    draw: ImageDraw.ImageDraw, centre: tuple[int, int], arm: int, ink: tuple[int, int, int]
-) -> None:
+def _draw_return(surface: Surface, centre: Point, arm: float, ink: Colour) -> None:
     """The return arrow, drawn by lines since few fonts hold it."""
     x, y = centre
-    stroke = max(1, arm // 4)
-    draw.line([(x + arm, y - arm), (x + arm, y), (x - arm, y)], fill=ink, width=stroke)
-    draw.line(
-        [(x - arm // 3, y - arm // 2), (x - arm, y), (x - arm // 3, y + arm // 2)], fill=ink, width=stroke
-    )
+    stroke = arm / 4
+    surface.line([(x + arm, y - arm), (x + arm, y), (x - arm, y)], ink, stroke)
+    surface.line([(x - arm / 3, y - arm / 2), (x - arm, y), (x - arm / 3, y + arm / 2)], ink, stroke)
 
 
-def _draw_legend(
-    picture: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    width: int,
-    values: Sequence[float | None],
-    colour: str,
-    font: Path | str | None,
-    font_size: int,
-    label: str,
-) -> None:
-    """One line: the label, the ramp between its two numbers, and what hatching means where it occurs."""
-    size = max(10, round(0.7 * font_size))
-    face = load_font(size, font)
+@dataclass(frozen=True)
+class _Mark:
+    """A piece of the legend at its place: a text, the ramp, or the hatching."""
+
+    what: str  # "text", "ramp" or "hatch"
+    text: str
+    left: float
+    line: int
+    width: float
+
+
+def _lay_legend(
+    surface: Surface, values: Sequence[float | None], label: str, size: float, width: float
+) -> list[_Mark]:
+    """The label, the ramp between its two numbers, and what hatching means where it occurs.
+
+    They stand in one line, or below each other where that is too narrow.
+    """
     defined = [value for value in values if value is not None]
-    left, top = corner
-    draw.line((left, top - size // 2, left + width, top - size // 2), fill=_HATCH)
-    middle = top + size
-    words = f"{label}, this answer's lowest to highest:"
-    if _width(words, face) + 22 * size > width:
-        words = label
-    words = printable(words, face)
-
-    def write(text: str, x: int) -> int:
-        draw.text((x, middle), text, fill="black", font=face, anchor="lm")
-        return x + _width(text, face) + size // 2
-
-    x = write(words, left)
     if not defined:
-        write("undefined for every token", x)
-        return
-    x = write(f"{min(defined):.3g}", x)
-    bar = np.broadcast_to(ramp(colour, np.linspace(0, 1, 6 * size)), (size, 6 * size, 3))
-    picture.paste(Image.fromarray(np.ascontiguousarray(bar)), (x, middle - size // 2))
-    draw.rectangle((x - 1, middle - size // 2 - 1, x + 6 * size, middle + size // 2), outline=_GREY)
-    x = write(f"{max(defined):.3g}", x + 6 * size + size // 2)
-    if len(defined) < len(values):
-        x += size
-        _hatch(picture, (x, middle - size // 2, x + size, middle + size // 2))
-        write("undefined", x + 2 * size)
+        groups = [[("text", f"{label}:")], [("text", "undefined for every token" if values else "no token")]]
+    else:
+        low, high = f"{min(defined):.3g}", f"{max(defined):.3g}"
+        groups = [
+            [("text", f"{label}, this answer's lowest to highest:")],
+            [("text", low), ("ramp", ""), ("text", high)],
+        ]
+        if len(defined) < len(values):
+            groups.append([("hatch", ""), ("text", "undefined")])
+    marks: list[_Mark] = []
+    left, line = 0.0, 0
+    for group in groups:
+        texts = [shorten(surface, surface.spell(text), size, width) for _, text in group]
+        widths = [surface.measure(text, size) if text else size for text in texts]
+        gaps = size / 2 * (len(group) - 1)
+        bar = max(size, min(_BAR * size, width - sum(widths) - gaps + size))
+        widths = [bar if what == "ramp" else wide for (what, _), wide in zip(group, widths)]
+        if left and left + sum(widths) + gaps > width:
+            left, line = 0.0, line + 1
+        for (what, _), text, wide in zip(group, texts, widths):
+            marks.append(_Mark(what, text, left, line, wide))
+            left += wide + size / 2
+        left += size / 2
+    return marks
+
+
+def _draw_legend(surface: Surface, marks: list[_Mark], corner: Point, size: float, colour: str) -> None:
+    for mark in marks:
+        left, top = corner[0] + mark.left, corner[1] + 1.6 * mark.line * size
+        if mark.what == "text":
+            surface.text(left, top + 0.85 * size, mark.text, size=size)
+        elif mark.what == "ramp":
+            colours = ramp(colour, np.linspace(0, 1, 96))
+            colour_bar(surface, (left, top, left + mark.width, top + size), colours, outline=_GREY)
+        else:
+            hatch(surface, (left, top, left + size, top + size), step=size / 3, ink=_HATCH, outline=_GREY)

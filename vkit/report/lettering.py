@@ -11,6 +11,7 @@ English and little else, so DejaVu Sans or its like, which knows é, ° and ∠,
 from __future__ import annotations
 
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 
 from PIL import ImageFont
@@ -20,10 +21,11 @@ from vkit.errors import VkitError
 Font = ImageFont.FreeTypeFont
 WIDE_FONTS = ("DejaVuSans.ttf", "Arial Unicode.ttf")  # found by name wherever the system keeps its fonts
 _NO_CHARACTER = "\uffff"  # never assigned, so every font draws its "missing" glyph
+_EM = 1000  # pixels at which hinting moves no width
 
 
 @lru_cache(maxsize=64)
-def load_font(size: int, path: Path | str | None = None) -> Font:
+def load_font(size: float, path: Path | str | None = None) -> Font:
     """A TrueType font of ``size`` pixels; None: one of `WIDE_FONTS` if installed, else Pillow's own.
 
     Raises:
@@ -46,6 +48,25 @@ def _installed_font() -> str | None:
         except OSError:  # not installed
             continue
     return None
+
+
+def font_source() -> bytes:
+    """The TrueType file of the font that `load_font` takes by itself, for documents that embed it."""
+    source = load_font(24).path
+    if isinstance(source, str):
+        return Path(source).read_bytes()
+    assert isinstance(source, BytesIO), "Pillow keeps its own font in memory"
+    return source.getvalue()
+
+
+def em_width(text: str) -> float:
+    """Width of ``text`` at font size 1, each character by itself: no hinting, no kerning, as in a PDF."""
+    return sum(map(_advance, text))
+
+
+@lru_cache(maxsize=4096)
+def _advance(character: str) -> float:
+    return load_font(_EM).getlength(character) / _EM
 
 
 def printable(text: str, font: Font) -> str:

@@ -1,4 +1,4 @@
-"""Small pieces of HTML that the demo's page is made of; every text on it goes through `escaped`.
+"""Small pieces that the pages are made of; every text on them goes through `escaped` or `as_data`.
 
 >>> escaped("a < b\\u202e"), percent(86.04), percent(None)
 ('a &lt; b⟨U+202E⟩', '86.0%', '–')
@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Any
 
 from vkit.errors import VkitError
 from vkit.images import open_image
-from vkit.report.page import picture_data
+from vkit.report.page_items import picture_data
 
 
 def escaped(value: object) -> str:
@@ -34,6 +37,21 @@ def visible(text: str) -> str:
     )
 
 
+def as_data(value: Any) -> str:
+    """JSON in ASCII that cannot end the script element it stands in.
+
+    >>> as_data({"text": "</script>"})
+    '{"text":"\\\\u003c/script\\\\u003e"}'
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def content_hash(source: str) -> str:
+    """The hash by which a Content-Security-Policy knows an inline script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+
+
 def percent(value: float | None) -> str:
     """An accuracy, which is in percent already."""
     return "–" if value is None else f"{value:.1f}%"
@@ -48,7 +66,7 @@ def bar(value: float | None) -> str:
 
 
 def picture(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The picture of an example or a problem, as `vkit.report.page` embeds it.
+    """The picture of an example or a problem, as `vkit.report.page_items` embeds it.
 
     Raises:
         VkitError: it cannot be read; names the record.

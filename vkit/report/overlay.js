@@ -1,8 +1,9 @@
 "use strict";
 // Colours, and the picture under a token's attention: the same arithmetic as colours.py and overlay.py.
-// Comes before page.js in the page, which chooses what is drawn.
+// Comes first of the scripts; those after it choose what is drawn.
 
-const { constants, items } = JSON.parse(document.getElementById("data").textContent);
+const data = JSON.parse(document.getElementById("data").textContent);
+const { constants, items } = data;
 
 // ---- Colours: the tables of vkit/report/colours.py ----
 
@@ -28,48 +29,90 @@ function fillBar(bar, colourAt) {
 
 async function drawPicture() {
   const { item, token } = state;
-  if (!item.picture) return;
-  if (!item.image) item.image = Object.assign(new Image(), { src: item.picture.source });
-  await item.image.decode();
+  if (!item?.picture) return;
+  const bitmap = await pictureOf(item);
   if (state.item !== item || state.token !== token) return; // another one was chosen meanwhile
   const { width, height } = item.picture;
   const canvas = $("picture");
   const enlarged = Math.max(1, constants.smallestSide / Math.max(width, height));
-  Object.assign(canvas, { width: Math.round(width * enlarged), height: Math.round(height * enlarged) });
-  canvas.getContext("2d", { willReadFrequently: true }).drawImage(item.image, 0, 0, canvas.width, canvas.height);
+  const size = { width: Math.round(width * enlarged), height: Math.round(height * enlarged) };
+  if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
+  $("frame").style.setProperty("--ratio", width / height);
+  canvas.getContext("2d", { willReadFrequently: true }).drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   canvas.ariaLabel = `Picture of item ${named(item.id)}`;
+  $("patches").replaceChildren();
   if (!item.map || token < 0) return;
   const attention = attentionOf(item.map, token);
-  const field = density(item.map.boxes, attention, canvas.width, canvas.height);
+  item.map.cells ??= cellsOf(item.map.boxes, canvas.width, canvas.height);
+  const field = density(item.map.cells, attention);
   const top = fullColourAt(item.map, attention, field);
+  const colours = directed(item.picture.ramp);
   canvas.ariaLabel += `. Token ${token} ${strongestPlace(item.map.boxes, attention)}.`;
   $("picture-top").textContent = format(top);
-  fillBar($("picture-bar"), (t) => ramp(item.picture.ramp, t).map((c) => blend(255, c, t))); // over white
-  if ($("overlay").checked && top) paint(canvas.getContext("2d"), field, top, item.picture.ramp);
+  fillBar($("picture-bar"), (t) => ramp(colours, t).map((c) => blend(255, c, t))); // over white
+  if ($("overlay").checked && top) paint(canvas.getContext("2d"), item.map.cells, field, top, colours);
+  if ($("marks-on").checked) markPatches(strongest(item.map.boxes, attention));
 }
 
-function paint(context, field, top, name) {
-  const table = [...Array(256).keys()].map((k) => ramp(name, k / 255));
-  const pixels = context.getImageData(0, 0, context.canvas.width, context.canvas.height);
-  for (let at = 0; at < field.length; at++) { // a plain loop: it passes a million pixels at every key press
-    const strength = Math.min(field[at] / top, 1);
-    const over = table[Math.round(255 * strength)];
-    for (let c = 0; c < 3; c++) pixels.data[4 * at + c] = blend(pixels.data[4 * at + c], over[c], strength);
+let decoded = {}; // the picture of one item: browsers keep what they decode themselves for long, which adds up
+
+function pictureOf(item) { // a promise of its bitmap
+  if (decoded.item !== item) {
+    decoded.bitmap?.then((bitmap) => bitmap.close(), () => {});
+    const [, type, bytes] = /^data:([^;]+);base64,(.*)$/.exec(item.picture.source);
+    decoded = { item, bitmap: createImageBitmap(new Blob([bytesOf(bytes)], { type })) };
   }
-  context.putImageData(pixels, 0, 0);
+  return decoded.bitmap;
+}
+
+function directed(name) { // the chosen colours, in the direction that stands out from this picture
+  const [colours, onLight] = [$("ramp").value, name.endsWith("_r")];
+  return onLight === (colours === "oranges") ? colours : `${colours}_r`;
+}
+
+function markPatches(patches) { // a numbered frame around each of the strongest patches
+  const part = (edge) => `${100 * Math.min(Math.max(edge, 0), 1)}%`;
+  $("patches").replaceChildren(...patches.map(([left, top, right, bottom], k) => {
+    const frame = element("span", {}, element("b", { textContent: k + 1 }));
+    const [from, to] = [part(left), part(top)];
+    const [width, height] = [`calc(${part(right)} - ${from})`, `calc(${part(bottom)} - ${to})`];
+    Object.assign(frame.style, { left: from, top: to, width, height });
+    return frame;
+  }));
+}
+
+function paint(context, { xs, ys }, field, top, name) {
+  const columns = xs.length - 1;
+  field.forEach((attention, at) => {
+    const strength = Math.min(attention / top, 1);
+    if (!strength) return;
+    const [x, y] = [at % columns, Math.floor(at / columns)];
+    context.globalAlpha = constants.fullAlpha * strength;
+    context.fillStyle = `rgb(${ramp(name, strength)})`;
+    context.fillRect(xs[x], ys[y], xs[x + 1] - xs[x], ys[y + 1] - ys[y]);
+  });
+  context.globalAlpha = 1;
 }
 
 const blend = (under, over, strength) => Math.round(under + constants.fullAlpha * strength * (over - under));
 
+function strongest(boxes, attention, count = 3) { // the boxes that get most, the first most of all
+  const order = [...attention.keys()].sort((a, b) => attention[b] - attention[a]);
+  return order.slice(0, count).map((k) => Object.assign([...boxes[k]], { attention: attention[k] }));
+}
+
+function placeOf([left, top, right, bottom]) { // of a box's middle, in percent of the picture
+  return [Math.round(50 * (left + right)), Math.round(50 * (top + bottom))];
+}
+
 function strongestPlace(boxes, attention) {
-  const [left, top, right, bottom] = boxes[attention.indexOf(Math.max(...attention))];
-  const middle = (low, high) => `${Math.round(50 * (low + high))}%`;
-  return `attends most ${middle(left, right)} from the left, ${middle(top, bottom)} from the top`;
+  const [across, down] = placeOf(strongest(boxes, attention, 1)[0]);
+  return `attends most ${across}% from the left, ${down}% from the top`;
 }
 
 function attentionOf(map, token) { // per image token, times the median box's area over its own
   if (!map.bytes) {
-    map.bytes = Uint8Array.from(atob(map.weights), (c) => c.charCodeAt(0));
+    map.bytes = bytesOf(map.weights);
     const areas = map.boxes.map(([left, top, right, bottom]) => (right - left) * (bottom - top));
     const sorted = [...areas].sort((a, b) => a - b);
     const middle = (sorted[(areas.length - 1) >> 1] + sorted[areas.length >> 1]) / 2;
@@ -79,25 +122,38 @@ function attentionOf(map, token) { // per image token, times the median box's ar
   return map.relief.map((relief, k) => (map.bytes[start + k] / 255) ** 2 * map.scale[token] * relief);
 }
 
-function density(boxes, attention, width, height) {
-  const field = new Float32Array(width * height);
+// Boxes may overlap. Their edges cut the picture into cells, in each of which the density is one number: the sum
+// over the boxes that cover it.
+function cellsOf(boxes, width, height) {
   const pixel = (edge, side) => Math.round(Math.min(Math.max(edge, 0), 1) * side);
+  const edges = (first, second, side) => [...new Set(boxes.flatMap((box) => [box[first], box[second]])
+    .map((edge) => pixel(edge, side)))].sort((a, b) => a - b);
+  const [xs, ys] = [edges(0, 2, width), edges(1, 3, height)];
+  const [columnAt, rowAt] = [xs, ys].map((places) => new Map(places.map((place, k) => [place, k])));
+  const covers = Array.from({ length: (xs.length - 1) * (ys.length - 1) }, () => []);
   boxes.forEach(([left, top, right, bottom], k) => {
-    const [from, to, end] = [pixel(left, width), pixel(right, width), pixel(bottom, height)];
-    for (let y = pixel(top, height); y < end; y++) {
-      for (let x = from; x < to; x++) field[y * width + x] += attention[k];
+    for (let row = rowAt.get(pixel(top, height)); row < rowAt.get(pixel(bottom, height)); row++) {
+      for (let column = columnAt.get(pixel(left, width)); column < columnAt.get(pixel(right, width)); column++) {
+        covers[row * (xs.length - 1) + column].push(k);
+      }
     }
   });
-  return field;
+  return { xs, ys, covers };
+}
+
+function density({ covers }, attention) { // of each cell
+  return covers.map((boxes) => boxes.reduce((sum, k) => sum + attention[k], 0));
 }
 
 function fullColourAt(map, attention, field) {
-  const highest = (values) => values.reduce((a, b) => Math.max(a, b), 0);
   const choice = $("scale").value;
   if (choice === "study") return constants.studyScale;
   if (choice === "percentile") { // beyond it lie the few patches that draw every token's attention
     return [...attention].sort((a, b) => a - b)[Math.floor(0.98 * (attention.length - 1))];
   }
-  if (choice === "answer") return highest(map.scale.map((_, token) => highest(attentionOf(map, token))));
+  if (choice === "answer") {
+    map.highest ??= highest(map.scale.map((_, each) => highest(density(map.cells, attentionOf(map, each)))));
+    return map.highest;
+  }
   return highest(field);
 }

@@ -12,12 +12,15 @@ times the area of a box, is the token's attention itself, as in the study's pict
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from vkit.errors import VkitError
-from vkit.report.colours import ramp
-from vkit.report.lettering import load_font, printable
+from vkit.report.colours import anchors, contrast, ramp
+from vkit.report.marks import colour_bar, shorten
+from vkit.report.surfaces import Point, RasterSurface, Surface
 
 STUDY_SCALE = 0.0002  # the attention that the study draws at full strength, for 27 x 27 patches
 FULL_ALPHA = 0.75  # the picture must stay visible under the strongest attention
@@ -52,15 +55,77 @@ def draw_overlay(
         VkitError: the shapes disagree, a weight is negative or not finite, or ``scale`` is not positive.
     """
     image = _enlarge(image.convert("RGB"))
-    drawn = density(boxes, weights, image.size)
-    top = float(drawn.max(initial=0.0)) if scale is None else scale
+    surface = RasterSurface()
+    margin = 24
+    overlay_on(
+        surface,
+        image,
+        boxes,
+        weights,
+        width=image.width + 2 * margin,
+        height=image.height,
+        margin=margin,
+        font_size=20,
+        scale=scale,
+        colour=colour,
+        title=title,
+    )
+    return surface.image
+
+
+def overlay_on(
+    surface: Surface,
+    image: Image.Image,
+    boxes: np.ndarray,
+    weights: np.ndarray,
+    *,
+    width: float,
+    height: float,
+    margin: float,
+    font_size: float = 8,
+    scale: float | None = None,
+    colour: str | None = None,
+    title: str | None = None,
+) -> None:
+    """The overlay of `draw_overlay` on any surface; lengths are the surface's units.
+
+    Picture and attention are one raster, at the picture's full resolution or that of print: boxes of vectors
+    show hairlines between them in most readers, and printers stumble over transparency.
+
+    Args:
+        width: of the whole, margins included.
+        height: at most, of the picture alone; a taller one is drawn smaller, in the middle.
+    """
     if scale is not None and not (np.isfinite(scale) and scale > 0):
         raise VkitError(f"scale is {scale}; give a positive attention, for instance {STUDY_SCALE}")
-    strength = np.clip(drawn / top, 0.0, 1.0) if top > 0 else np.zeros_like(drawn)
+    inner = width - 2 * margin
+    shrink = min(inner / image.width, height / image.height)
+    wide, high = shrink * image.width, shrink * image.height
+    size = surface.picture_pixels(wide, high, image.size)
+    image = image.convert("RGB")
+    image = image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+    drawn = density(boxes, weights, size)
+    full = float(drawn.max(initial=0.0)) if scale is None else scale
     colour = colour or contrasting_ramp(image)
-    alpha = FULL_ALPHA * strength[..., None]
-    blended = (1 - alpha) * np.asarray(image, dtype=np.float64) + alpha * ramp(colour, strength)
-    return _framed(Image.fromarray(np.rint(blended).astype(np.uint8)), colour, top, title)
+    blended = _blend(image, drawn / full if full > 0 else drawn, colour)
+
+    left = margin + (inner - wide) / 2
+    top = margin + (2 * font_size if title else 0)
+    legend = top + high + 0.8 * font_size
+    surface.page(width, legend + font_size + margin)
+    if title:
+        line = shorten(surface, surface.spell(title), font_size, inner)
+        surface.text(margin, margin + 0.95 * font_size, line, size=font_size)
+    surface.picture(blended, (left, top, left + wide, top + high))
+    paper = 255 if _is_light(image) else 0
+    _draw_legend(surface, (margin, legend), font_size, inner, colour, full, paper)
+
+
+def strongest(boxes: np.ndarray, tokens: Iterable[np.ndarray], size: tuple[int, int]) -> float:
+    """The highest density that any of the tokens' weights, each (n,), reach over a picture of ``size``."""
+    shrink = min(1.0, SMALLEST_SIDE / max(size))  # enough pixels for any grid of boxes
+    small = max(1, round(shrink * size[0])), max(1, round(shrink * size[1]))
+    return max((float(density(boxes, weights, small).max(initial=0.0)) for weights in tokens), default=0.0)
 
 
 def density(boxes: np.ndarray, weights: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -99,9 +164,18 @@ def inside(boxes: np.ndarray) -> np.ndarray:
     return (left < 1) & (top < 1) & (right > 0) & (bottom > 0)
 
 
-def contrasting_ramp(image: Image.Image) -> str:
-    """A ramp whose high end stands out: dark on a light picture (most diagrams), bright on a dark one."""
-    return "viridis_r" if np.asarray(image.convert("L")).mean() >= 128 else "viridis"
+def contrasting_ramp(image: Image.Image, name: str = "viridis") -> str:
+    """A ramp whose high end stands out: dark on a light picture (most diagrams), bright on a dark one.
+
+    >>> contrasting_ramp(Image.new("L", (1, 1), 255)), contrasting_ramp(Image.new("L", (1, 1)), "oranges")
+    ('viridis_r', 'oranges_r')
+    """
+    low, high = (contrast(end, (0, 0, 0)) for end in anchors(name)[[0, -1]])
+    return name if _is_light(image) == (high < low) else f"{name}_r"
+
+
+def _is_light(image: Image.Image) -> bool:
+    return bool(np.asarray(image.convert("L")).mean() >= 128)
 
 
 def _enlarge(image: Image.Image) -> Image.Image:
@@ -112,28 +186,36 @@ def _enlarge(image: Image.Image) -> Image.Image:
     return image.resize([max(1, round(side * factor)) for side in image.size], Image.Resampling.LANCZOS)
 
 
-def _framed(picture: Image.Image, colour: str, top: float, title: str | None) -> Image.Image:
-    """The picture on white paper with a margin, its title above and the legend of its colours below."""
-    margin, size = 24, 20
-    font = load_font(size)
-    head = 2 * size if title else 0
-    framed = Image.new("RGB", (picture.width + 2 * margin, picture.height + head + 4 * margin), "white")
-    framed.paste(picture, (margin, margin + head))
-    draw = ImageDraw.Draw(framed)
-    if title:
-        draw.text((margin, margin), printable(title, font), fill="black", font=font)
-    left, right = "attention 0", f"{top:.3g}"
-    start = margin + round(font.getlength(left)) + 12
-    stop = max(start + 1, min(start + 320, framed.width - margin - round(font.getlength(right)) - 12))
-    middle = margin + head + picture.height + round(1.5 * margin)
-    position = np.linspace(0, 1, stop - start)[None, :, None]
-    # As over white: the bar shows what the eye sees on a diagram, transparency included.
-    bar = 255 * (1 - FULL_ALPHA * position) + FULL_ALPHA * position * ramp(colour, position[..., 0])
-    framed.paste(
-        Image.fromarray(np.rint(bar).astype(np.uint8)).resize((stop - start, size)),
-        (start, middle - size // 2),
+def _blend(image: Image.Image, strength: np.ndarray, colour: str) -> Image.Image:
+    """The picture under colours that are the stronger, and the more opaque, the higher ``strength``."""
+    strength = np.clip(strength, 0.0, 1.0)
+    alpha = FULL_ALPHA * strength[..., None]
+    blended = (1 - alpha) * np.asarray(image, dtype=np.float64) + alpha * ramp(colour, strength)
+    return Image.fromarray(np.rint(blended).astype(np.uint8))
+
+
+def _draw_legend(
+    surface: Surface,
+    corner: Point,
+    size: float,
+    width: float,
+    colour: str,
+    full: float,
+    paper: int,
+) -> None:
+    """One line: no attention, the colours, and the attention of full strength.
+
+    The colours are those over white, or black under a dark picture: what the eye sees, transparency included.
+    """
+    left, top = corner
+    low, high = "attention 0", f"{full:.3g}"
+    gap = 0.6 * size
+    start = left + surface.measure(low, size) + gap
+    stop = min(start + 16 * size, left + width - surface.measure(high, size) - gap)
+    position = np.linspace(0, 1, 96)[:, None]
+    bar = paper * (1 - FULL_ALPHA * position) + FULL_ALPHA * position * ramp(colour, position[:, 0])
+    colour_bar(
+        surface, (start, top, max(start + size, stop), top + size), np.rint(bar), outline=(110, 110, 110)
     )
-    draw.rectangle((start - 1, middle - size // 2 - 1, stop, middle + size // 2), outline=(110, 110, 110))
-    draw.text((margin, middle), left, fill="black", font=font, anchor="lm")
-    draw.text((stop + 12, middle), right, fill="black", font=font, anchor="lm")
-    return framed
+    surface.text(left, top + 0.85 * size, low, size=size)
+    surface.text(max(start + size, stop) + gap, top + 0.85 * size, high, size=size)

@@ -1,237 +1,231 @@
-"""Writes the page on which a run is read: pictures under attention, answers as heat-maps, every number.
+"""Writes the page on which runs are read: a summary, and each item's picture under attention.
 
-    page = write_page(Path("run"))
-    print(page.path, page.shown, "of", page.total)
+    page = write_page(Path("runs/cot"))                       # runs/cot/index.html
+    page = write_page([Path("runs/direct"), Path("runs/cot")], out=Path("both.html"))
+    print(page.path, page.files)                              # files: the folder to keep beside it, or None
 
-One HTML file holds everything: ``page.html`` with ``page.css``, the scripts and the data set in. It asks the
-network for nothing, and its Content-Security-Policy would not let it: only the one script and the one style
-with the right hashes run, only ``data:`` pictures load. Text of a record reaches the page as JSON data
-(escaped) or as escaped HTML, never as markup or code.
+``page.html`` is filled with ``page.css``, the scripts, an overview made here and the figures of all items;
+the items themselves lie in the page or in files beside it (`vkit.report.page_files`). The page asks the
+network for nothing, and its Content-Security-Policy would not let it: only the one inline script and style
+with the right hashes run, only ``data:`` pictures load, and scripts only from where the page lies. Text of a
+record reaches the page as JSON data (escaped) or as escaped HTML, never as markup or code.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from vkit.attention.run_folder import Maps, read_items, read_maps, read_summary
+from vkit.attention.run_folder import read_details, read_items, read_summary, unique_names
 from vkit.errors import VkitError
-from vkit.images import open_image, resolve_inside
-from vkit.jsonl import write_bytes
+from vkit.jsonl import write_chunks
 from vkit.report.colours import RAMPS, anchors, to_hex
-from vkit.report.overlay import FULL_ALPHA, SMALLEST_SIDE, STUDY_SCALE, contrasting_ramp, inside
+from vkit.report.markup import as_data, asset, content_hash, escaped
+from vkit.report.overlay import FULL_ALPHA, SMALLEST_SIDE, STUDY_SCALE
+from vkit.report.overview import draw_overview
+from vkit.report.page_files import ItemStore
+from vkit.report.page_items import Pictures, item_data, row_data
+from vkit.report.run_figures import RunFigures
 
-LARGEST_SIDE = 1024  # pixels of the longer side of an embedded picture
-JPEG_FROM_BYTES = 400_000  # a PNG above this size is a photograph; JPEG serves it better
-REDUCED = {"mean": "Mean ratio", "sum": "Summed ratio", "max": "Highest ratio"}  # over an answer's tokens
+SCRIPTS = ("overlay.js", "page_data.js", "page_items.js", "page_tokens.js", "page_charts.js", "page.js")
 RANDOM_WEIGHTS = "This model has random weights: the numbers show how the tool works and mean nothing else."
+COLOUR_RANGE = (2, 98)  # percentiles of all tokens' ratios, between which the scale of all items lies
 
 
 @dataclass(frozen=True)
 class Page:
-    """What was written: the file, how many of the run's items it shows, and its size."""
+    """What was written.
+
+    path: of the page. files: the folder that must stay beside it; None where the page is all.
+    items: problems on it. mib: of the page and its files.
+    """
 
     path: Path
-    shown: int
-    total: int
+    items: int
+    files: Path | None
     mib: float
 
 
 def write_page(
-    run_folder: Path, *, out: Path | None = None, max_items: int = 50, max_mib: float = 25.0
+    runs: Path | Sequence[Path],
+    *,
+    out: Path | None = None,
+    single_file: bool | None = None,
+    max_mib: float = 25.0,
+    on_item: Callable[[], object] = lambda: None,
 ) -> Page:
-    """Write one self-contained HTML page of a run.
+    """Write one HTML page of one or several runs. A kill leaves the old page or the new one, whole.
 
     Args:
-        run_folder: what ``vkit attn-ratio`` wrote (see `vkit.attention.run_folder`).
-        out: the page's path; None: ``index.html`` in the run folder.
-        max_items: at most so many items, the first of the run.
-        max_mib: the page stays below this size (in MiB); items beyond it are left out, and the page says so.
+        runs: folders that ``vkit attn-ratio`` wrote (see `vkit.attention.run_folder`).
+        out: the page's path; None: ``index.html`` in the run's folder, for one run only.
+        single_file: True: all items in the page; False: each in a file of its own in the folder
+            ``<out>_files`` beside it, loaded when it is looked at; None: in the page while they are small.
+        max_mib: the limit of a page that holds its items (in MiB), with ``single_file``.
+        on_item: called after each item of each run.
 
     Raises:
-        VkitError: the run cannot be read, holds no item, its first item alone exceeds ``max_mib``, or
-            the folder of ``out`` does not exist.
+        VkitError: a run cannot be read or holds no item, a run is given twice, an id stands twice in a run,
+            items exceed ``max_mib``, the folder of ``out`` does not exist, or ``<out>_files`` is not ours.
     """
-    summary = read_summary(run_folder)
-    encoded: list[str] = []
-    total, size, full = 0, 0, False
-    for item in read_items(run_folder):
-        total += 1
-        if full or len(encoded) == max_items:
-            continue
-        text = as_data(_item_data(run_folder, item))
-        full = size + len(text) > max_mib * 2**20
-        if full and not encoded:
-            raise VkitError(
-                f"item {item['id']!r} of {run_folder} alone takes {len(text) / 2**20:.1f} MiB, over the "
-                f"page's limit of {max_mib:g} MiB; raise max_mib"
-            )
-        if not full:
-            encoded.append(text)
-            size += len(text)
-    if not encoded:
+    folders = [runs] if isinstance(runs, Path) else list(runs)
+    path = _page_path(folders, out)
+    store = ItemStore(path.parent / f"{path.stem}_files", embed=single_file, most_mib=max_mib)
+    try:
+        figures = _read_runs(folders, store, on_item)
+        pieces = [*_fill_template(figures, store)]
+    except BaseException:
+        store.discard()  # not once the page itself is written: it might be the new one that needs them
+        raise
+    size = _write(path, pieces)
+    store.remove_stale()
+    items = len({record_id for run in figures for record_id in run.ids})
+    beside = store.mib if store.folder else 0.0
+    return Page(path, items, store.folder, size / 2**20 + beside)
+
+
+def _page_path(folders: Sequence[Path], out: Path | None) -> Path:
+    """Where the page goes; refuses what no page can be made of before anything is read."""
+    if not folders:
+        raise VkitError("no run given; name one or more run folders")
+    places = [folder.resolve() for folder in folders]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            raise VkitError(f"{folders[index]} is given twice; name each run folder once")
+    if strangers := [folder for folder in folders if not folder.is_dir()]:
+        raise VkitError(f"{strangers[0]} is no folder; name one that attn-ratio wrote")
+    if out is None and len(folders) > 1:
         raise VkitError(
-            f"{run_folder / 'items.jsonl'} shows no item ({total} there); check the run and max_items"
+            f"{len(folders)} runs go on one page, which lies in none of them; say where with --out"
         )
-    constants = {
-        "ramps": {name: [to_hex(colour) for colour in anchors(name)] for name in RAMPS},
-        "studyScale": STUDY_SCALE,
-        "fullAlpha": FULL_ALPHA,
-        "smallestSide": SMALLEST_SIDE,
-        "reduce": summary["reduce"],
-    }
-    data = f'{{"constants":{as_data(constants)},"items":[{",".join(encoded)}]}}'
-    content = _fill_template(summary, data, _shown_line(len(encoded), total, max_items, max_mib))
-    path = out or run_folder / "index.html"
+    path = out or folders[0] / "index.html"
+    if not path.name or path.is_dir():
+        raise VkitError(f"{path} is a folder; name a file for the page, as {path / 'page.html'}")
     if not path.parent.is_dir():
         raise VkitError(f"folder {path.parent} for the page does not exist; create it first")
-    write_bytes(path, content)
-    return Page(path, len(encoded), total, len(content) / 2**20)
+    return path
 
 
-def _item_data(folder: Path, item: dict[str, Any]) -> dict[str, Any]:
-    """What the page needs of an item: its record, its picture and its grids."""
-    keys = (
-        "id",
-        "question",
-        "choices",
-        "answer",
-        "extracted",
-        "correct",
-        "V",
-        "P",
-        "ratio",
-        "reduced",
-        "shares",
-    )
-    data = {key: item[key] for key in keys}
-    data["tokens"] = item["output_tokens"]
-    if item["image"] is None:
-        return {**data, "picture": None, "map": None}
-    try:
-        image = open_image(resolve_inside(folder, item["image"]))
-    except VkitError as error:
-        raise VkitError(f"item {item['id']!r} of {folder}: {error}") from error
-    return {**data, "picture": picture_data(image), "map": _map_data(read_maps(folder, item))}
+def _read_runs(folders: Sequence[Path], store: ItemStore, on_item: Callable[[], object]) -> list[RunFigures]:
+    """Every run's figures; its items go into the store."""
+    figures, pictures = [], Pictures()
+    for number, (folder, name) in enumerate(zip(folders, unique_names(folders))):
+        run = RunFigures(name, folder, read_summary(folder))
+        _add_items(number, run, store, pictures, on_item)
+        figures.append(run)
+    return figures
 
 
-def picture_data(image: Image.Image) -> dict[str, Any]:
-    """The picture as a data URL, encoded anew: nothing hidden in the file travels along."""
-    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
-    kind, encoded = "png", _encode(image, "PNG", optimize=True)
-    if len(encoded) > JPEG_FROM_BYTES:
-        kind, encoded = "jpeg", _encode(image, "JPEG", quality=88)
-    return {
-        "source": f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}",
-        "width": image.width,
-        "height": image.height,
-        "ramp": contrasting_ramp(image),
-    }
+def _add_items(
+    number: int, run: RunFigures, store: ItemStore, pictures: Pictures, on_item: Callable[[], object]
+) -> None:
+    """Read a run's items one by one into its figures and the store."""
+    seen: set[str] = set()
+    for place, item in enumerate(read_items(run.folder)):
+        if item["id"] in seen:
+            raise VkitError(f"{run.folder} holds item {item['id']!r} twice; measure into a new folder")
+        seen.add(item["id"])
+        details = read_details(run.folder, item)
+        key = store.add(number, place, item_data(run.folder, item, details, pictures))
+        run.add(item, details, row_data(key, item, run.reduce))
+        on_item()
+    if not seen:
+        raise VkitError(f"{run.folder / 'items.jsonl'} holds no item; run attn-ratio into {run.folder} first")
 
 
-def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
-    stream = BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
+def _write(path: Path, pieces: Iterable[str]) -> int:
+    """Write the page, complete or not at all; returns its bytes."""
+    size = 0
+
+    def encoded() -> Iterator[bytes]:
+        nonlocal size
+        for piece in pieces:
+            data = piece.encode("utf-8", errors="xmlcharrefreplace")  # half a surrogate pair is no UTF-8
+            size += len(data)
+            yield data
+
+    write_chunks(path, encoded())
+    return size
 
 
-def _map_data(maps: Maps | None) -> dict[str, Any] | None:
-    """The grids of the image tokens that lie in the picture; None where none does."""
-    placed = np.zeros(0, bool) if maps is None else inside(maps.boxes)
-    if maps is None or not placed.any():
-        return None
-    return {
-        "boxes": [[round(float(edge), 5) for edge in box] for box in maps.boxes[placed]],
-        "weights": base64.b64encode(np.ascontiguousarray(maps.weights[:, placed]).tobytes()).decode(),
-        "scale": [float(f"{value:.6g}") for value in maps.scale],
-        "unplaced": int((~placed).sum()),
-    }
-
-
-def as_data(value: Any) -> str:
-    """JSON in ASCII that cannot end the script element it stands in."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _shown_line(shown: int, total: int, max_items: int, max_mib: float) -> str:
-    if shown == total:
-        return f"All {total} items of the run." if total > 1 else "The one item of the run."
-    limit = f"{max_items} items" if shown == max_items else f"{max_mib:g} MiB"
-    return f"{shown} of {total} items shown: the first of the run, up to the page's limit of {limit}."
-
-
-def _fill_template(summary: dict[str, Any], data: str, shown_line: str) -> bytes:
-    folder = resources.files("vkit.report")
-    template, style, overlay, page = (
-        (folder / name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "overlay.js", "page.js")
-    )
-    script = overlay + page
+def _fill_template(runs: Sequence[RunFigures], store: ItemStore) -> Iterator[str]:
+    """The page, piece by piece: with many embedded items it is large."""
+    style, script = asset("page.css"), "".join(asset(name) for name in SCRIPTS)
+    scripts_from = content_hash(script) + (" 'self'" if store.folder else "")
     parts = {
         "policy": (
-            f"default-src 'none'; img-src data:; script-src {content_hash(script)};"
+            f"default-src 'none'; img-src data:; script-src {scripts_from};"
             f" style-src {content_hash(style)}; base-uri 'none'; form-action 'none'"
         ),
-        "model": html.escape(summary["model"]),
-        "banner": f'<p class="banner" role="note">{RANDOM_WEIGHTS}</p>' if summary["random_weights"] else "",
-        "facts": _facts(summary),
-        "limits": html.escape(summary["limits"]),
-        "settings": _settings(summary),
-        "shown": html.escape(shown_line),
+        "title": escaped(runs[0].summary["model"] if len(runs) == 1 else ", ".join(run.name for run in runs)),
+        "banner": _banner(runs),
+        "overview": draw_overview(runs, _comparison(runs)),
+        "limits": " ".join(dict.fromkeys(escaped(run.summary["limits"]) for run in runs)),
         "style": style,
         "script": script,
-        "data": data,
     }
-    filled = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
-    return filled.encode("utf-8", errors="xmlcharrefreplace")  # half a surrogate pair is no UTF-8
+    # At even places text, at odd ones the names of slots.
+    for place, piece in enumerate(re.split(r"\{\{(\w+)\}\}", asset("page.html"))):
+        if not place % 2:
+            yield piece
+        elif piece == "data":
+            yield from _data(runs, store)
+        else:
+            yield parts[piece]
 
 
-def content_hash(source: str) -> str:
-    """The hash by which a Content-Security-Policy knows an inline script or style."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+def _banner(runs: Sequence[RunFigures]) -> str:
+    random = [run.name for run in runs if run.summary["random_weights"]]
+    if not random:
+        return ""
+    line = RANDOM_WEIGHTS
+    if len(runs) > 1:
+        line = f"Random weights in {', '.join(random)}: those numbers show how the tool works, nothing else."
+    return f'<p class="banner" role="note">{escaped(line)}</p>'
 
 
-def _facts(summary: dict[str, Any]) -> str:
-    """The run's few figures that stand at the top."""
-    accuracy, ratio = summary["accuracy"], summary["ratio"][summary["reduce"]]
-    facts = {
-        "Items": summary["items"],
-        "Accuracy" if summary.get("text") is None else "Accuracy of given answers": None
-        if accuracy is None
-        else f"{100 * accuracy:.1f}%",
-        REDUCED[summary["reduce"]]: None if ratio is None else f"{ratio:.4g}",
-        "Prompt": summary.get("prompt"),
-        "Text columns": summary.get("spans"),
-        "Row of a token": summary.get("rows"),
+def _comparison(runs: Sequence[RunFigures]) -> dict[str, Any] | str | None:
+    """What `compare` finds between several runs, or the line with which it refuses them."""
+    if len(runs) < 2:
+        return None
+    from vkit.attention.compare import compare
+
+    try:
+        return compare([run.folder for run in runs])
+    except VkitError as error:
+        line = str(error)
+        for run in runs:  # a page that travels names no folder of this machine
+            line = line.replace(str(run.folder), run.name)
+        return line
+
+
+def _data(runs: Sequence[RunFigures], store: ItemStore) -> Iterator[str]:
+    """The page's data as JSON: constants, runs, a row of figures per item, and the embedded items."""
+    ratios = np.concatenate([ratios for run in runs for ratios in run.token_ratios])
+    low, high = (
+        (None, None)
+        if not ratios.size
+        else (float(f"{value:.7g}") for value in np.percentile(ratios, COLOUR_RANGE))
+    )
+    rows = [dict(zip(run.ids, run.rows)) for run in runs]
+    ids = dict.fromkeys(record_id for run in runs for record_id in run.ids)
+    data = {
+        "constants": {
+            "ramps": {name: [to_hex(colour) for colour in anchors(name)] for name in RAMPS},
+            "studyScale": STUDY_SCALE,
+            "fullAlpha": FULL_ALPHA,
+            "smallestSide": SMALLEST_SIDE,
+        },
+        "runs": [{"name": run.name, "reduce": run.reduce, "low": low, "high": high} for run in runs],
+        "items": [{"id": record_id, "runs": [row.get(record_id) for row in rows]} for record_id in ids],
+        "folder": store.folder.name if store.folder else None,
     }
-    return _terms({name: value for name, value in facts.items() if value is not None})
-
-
-def _settings(summary: dict[str, Any]) -> str:
-    """Everything that the summary says beside the limits, as it says it."""
-    return _terms(
-        {
-            key: value if isinstance(value, str) else json.dumps(value)
-            for key, value in summary.items()
-            if key != "limits"
-        }
-    )
-
-
-def _terms(pairs: dict[str, Any]) -> str:
-    return "\n".join(
-        f"<div><dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd></div>"
-        for name, value in pairs.items()
-    )
+    yield as_data(data)[:-1] + ',"embedded":{'
+    for place, (key, text) in enumerate(store.embedded.items()):
+        yield f'{"," if place else ""}"{key}":{text}'
+    yield "}}"

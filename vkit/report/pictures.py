@@ -39,18 +39,30 @@ def draw_pictures(folder: Path, *, overlays: int = 3, overlay_tokens: Sequence[s
         paths.append(target / "heatmap.png")
         if not paths[-1].exists():
             write_bytes(paths[-1], png_bytes(draw_heatmap(item["output_tokens"], item["ratio"])))
-        chosen = _chosen_tokens(item, overlays, overlay_tokens)
-        paths += _draw_overlays(folder, item, chosen, target)
+        chosen = {
+            *largest_ratios(item, overlays),
+            *(j for text in overlay_tokens for j in reads_so(item, text)),
+        }
+        paths += _draw_overlays(folder, item, sorted(chosen), target)
     return paths
 
 
-def _chosen_tokens(item: dict[str, Any], overlays: int, texts: Sequence[str]) -> list[int]:
-    """The positions of the tokens to draw, in their order."""
+def largest_ratios(item: dict[str, Any], count: int) -> list[int]:
+    """The positions of the tokens of largest ratio, largest first; blanks and undefined ratios aside."""
     tokens, ratios = item["output_tokens"], item["ratio"]
     visible = [j for j, token in enumerate(tokens) if token.strip() and ratios[j] is not None]
-    largest = sorted(visible, key=lambda j: -ratios[j])[:overlays]
-    wanted = {text.strip() for text in texts}
-    return sorted({*largest, *(j for j, token in enumerate(tokens) if token.strip() in wanted)})
+    return sorted(visible, key=lambda j: -ratios[j])[:count]
+
+
+def reads_so(item: dict[str, Any], text: str) -> list[int]:
+    """The positions of the tokens that read ``text``, spaces around both aside."""
+    return [j for j, token in enumerate(item["output_tokens"]) if token.strip() == text.strip()]
+
+
+def token_title(item: dict[str, Any], j: int) -> str:
+    """What stands above a token's overlay; the token last, since it may be cut off."""
+    ratio = "undefined" if item["ratio"][j] is None else f"{item['ratio'][j]:.3f}"
+    return f"token {j}, ratio {ratio}: “{item['output_tokens'][j].strip()}”"
 
 
 def _draw_overlays(folder: Path, item: dict[str, Any], chosen: list[int], target: Path) -> list[Path]:
@@ -65,7 +77,6 @@ def _draw_overlays(folder: Path, item: dict[str, Any], chosen: list[int], target
             continue
         if image is None:
             image = open_image(resolve_inside(folder, item["image"]))
-        ratio = "undefined" if item["ratio"][j] is None else f"{item['ratio'][j]:.3f}"
-        title = f"“{item['output_tokens'][j].strip()}”  token {j}, ratio {ratio}"
+        title = token_title(item, j)
         write_bytes(paths[-1], png_bytes(draw_overlay(image, maps.boxes, maps.attention(j), title=title)))
     return paths

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vkit.evaluate.versions import wilson
+from vkit.evaluate.statistics import wilson
 from vkit.report.charts import Chart, Line
 from vkit.report.markup import bar, escaped, percent
 from vkit.synthesis.drawn import VERSIONS

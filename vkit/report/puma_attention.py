@@ -14,9 +14,8 @@ from urllib.parse import quote
 
 from vkit.errors import VkitError
 from vkit.report.colours import RAMPS, anchors, to_hex
-from vkit.report.markup import asset, bar, escaped, percent, picture, visible
+from vkit.report.markup import as_data, asset, bar, content_hash, escaped, percent, picture, visible
 from vkit.report.overlay import FULL_ALPHA
-from vkit.report.page import as_data, content_hash
 
 MAP_SIDE = 384  # pixels of a map's longer side
 SIDES = ("before", "after")

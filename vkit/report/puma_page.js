@@ -90,7 +90,10 @@ function draw() {
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.imageSmoothingEnabled = enlarged < 2; // small print is sharper as it is
     context.drawImage(item.image, 0, 0, canvas.width, canvas.height);
-    if (top) paint(context, density(item.boxes, maps[index], canvas.width, canvas.height), top, item.picture.ramp);
+    if (top) {
+      const cells = cellsOf(item.boxes, canvas.width, canvas.height);
+      paint(context, cells, density(cells, maps[index]), top, item.picture.ramp);
+    }
     canvas.ariaLabel = `Picture of problem ${item.id}, ${side}: token ${token + 1} `
       + `${strongestPlace(item.boxes, maps[index])}.`;
     $(`ratio-${side}`).textContent = ratioText(item[side].ratio[token]);

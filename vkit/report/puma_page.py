@@ -18,8 +18,7 @@ from vkit.attention.summary import LIMITS
 from vkit.errors import VkitError
 from vkit.jsonl import write_bytes
 from vkit.report.charts import Chart, Line, decades, step_ticks
-from vkit.report.markup import asset, escaped, picture
-from vkit.report.page import content_hash
+from vkit.report.markup import asset, content_hash, escaped, picture
 from vkit.report.puma_accuracy import card, chance, draw_accuracies, headline, list_runs, table
 from vkit.report.puma_attention import attention_scripts, attention_section
 
