@@ -12,7 +12,7 @@ import click
 
 
 @click.command("attn-ratio")
-@click.option("--model", required=True, help="A folder, a hub id, or 'tiny' (offline).")
+@click.option("--model", required=True, help="A folder, a hub id, or offline 'tiny' and 'tiny-random'.")
 @click.option("--adapter", help="A LoRA adapter's folder.")
 @click.option(
     "--data", type=click.Path(path_type=Path), required=True, help="JSON Lines file or Geometry3K folder."
@@ -116,6 +116,9 @@ def command(
     vkit attn-ratio --model checkpoints/TinyLLaVA-3.1B --adapter runs/lora \\
         --data geometry3k/test --prompt finetuned --batch-size 8 --device cuda --out runs/visual-cot
 
+    The offline model 'tiny' knows the problems of `vkit data synthesize --preset miniature` only, and answers
+    them with --prompt plain; 'tiny-random' is the same without training.
+
     A record of a JSON Lines file: {"id": "1", "question": "Find x.", "choices": ["3", "4"], "answer": "B",
     "image": "images/1.png"}; the answer is a choice's letter, the image lies in the file's folder.
 
@@ -154,19 +157,21 @@ def command(
         dtype=dtype,
         text=None if answers_file is None else str(answers_file.resolve()),
     )
-    with ExitStack() as closing:
-        # Bars that show nothing at once: an error in the first moments stands alone on its line.
-        count = len(samples)
-        checking = closing.enter_context(
-            tqdm(total=count, desc="checking", unit=" items", delay=2, leave=False)
-        )
-        bars: list[tqdm] = []
+    try:
+        with ExitStack() as closing:
+            # Bars that show nothing at once: an error in the first moments stands alone on its line.
+            count = len(samples)
+            checking = closing.enter_context(
+                tqdm(total=count, desc="checking", unit=" items", delay=2, leave=False)
+            )
+            bars: list[tqdm] = []
 
-        def start() -> None:
-            checking.close()
-            bars.append(closing.enter_context(tqdm(total=count, desc="attn-ratio", unit=" items", delay=1)))
+            def start() -> None:
+                checking.close()
+                bars.append(
+                    closing.enter_context(tqdm(total=count, desc="attn-ratio", unit=" items", delay=1))
+                )
 
-        try:
             summary = run(
                 loaded,
                 samples,
@@ -179,11 +184,13 @@ def command(
                 on_start=start,
                 on_item=lambda item: bars[0].update(),
             )
-        except KeyboardInterrupt:
-            click.echo(
-                f"stopped; what is measured is kept in {out}, the same command goes on from there", err=True
-            )
-            raise click.exceptions.Exit(130) from None
+    except KeyboardInterrupt:
+        if not (out / "items.jsonl").exists():
+            raise  # nothing is measured yet
+        click.echo(
+            f"stopped; what is measured is kept in {out}, the same command goes on from there", err=True
+        )
+        raise click.exceptions.Exit(130) from None
     draw_pictures(out, overlays=overlay, overlay_tokens=overlay_token)
     page = write_page(out)
     if sys.stdout.isatty() and not as_json:

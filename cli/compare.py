@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,11 +40,16 @@ def command(runs: tuple[Path, ...], out: Path | None, resamples: int, seed: int,
     vkit compare runs/direct runs/cot
     vkit compare runs/direct runs/cot runs/finetuned --out comparison.json
 
-    On a terminal a table and sentences are printed. Elsewhere stdout gets the JSON, stderr the rest.
+    On a terminal tables and sentences are printed. Elsewhere stdout gets the JSON, stderr the rest. In the
+    table of runs "no sinks" is the ratio without the image columns that draw attention in most answers
+    whatever is said, "image" the weight on the picture, "r(correct)" the correlation of the ratio with right
+    answers, "given length" the same at equal length.
     """
     from vkit.attention.compare import compare
     from vkit.jsonl import write_json
 
+    if out is not None:
+        _refuse_to_overwrite(out)
     result = compare(runs, resamples=resamples, seed=seed)
     if out is not None:
         write_json(out, result)
@@ -54,9 +60,25 @@ def command(runs: tuple[Path, ...], out: Path | None, resamples: int, seed: int,
         _tell(result, err=not terminal)
 
 
+def _refuse_to_overwrite(out: Path) -> None:
+    """Before the work: a folder that is not there, or a file that is no comparison."""
+    from vkit.errors import VkitError
+    from vkit.jsonl import read_json
+
+    if not out.parent.is_dir():
+        raise VkitError(f"folder {out.parent} for {out.name} does not exist; create it first")
+    if out.exists():
+        try:
+            known = {"pairs", "baseline"} <= read_json(out).keys()
+        except VkitError:
+            known = False
+        if not known:
+            raise VkitError(f"{out} is no comparison and would be lost; choose another --out")
+
+
 def _tell(result: Mapping[str, Any], *, err: bool) -> None:
     """Two tables, then the sentences."""
-    from vkit.cli.tables import echo_table
+    from vkit.cli.tables import echo_table, printable
 
     echo_table(
         ["run", "correct", "ratio", "no sinks", "tokens", "image", "r(correct)", "given length"],
@@ -64,17 +86,15 @@ def _tell(result: Mapping[str, Any], *, err: bool) -> None:
         align="lrrrrrrr",
         err=err,
     )
-    click.echo(f"\nDifferences from {result['baseline']}, with 95% intervals:", err=err)
-    echo_table(
-        ["run", "means", "equal positions", "length controlled", "correct", "overlap"],
-        [_pair_row(pair) for pair in result["pairs"]],
-        align="lrrrrr",
-        err=err,
-    )
+    for pair in result["pairs"]:
+        click.echo(f"\n{printable(pair['other'])} less {printable(pair['baseline'])}", err=err)
+        rows = _pair_rows(pair)
+        echo_table(["", "difference", "95% interval"], rows, align="lrr", err=err)
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
     for title, texts in _paragraphs(result):
-        click.echo(f"\n{title}", err=err)
+        click.echo(f"\n{printable(title)}", err=err)
         for text in texts:
-            click.echo(click.wrap_text(text, 100, "  - ", "    "), err=err)
+            click.echo(click.wrap_text(printable(text), width, "  - ", "    "), err=err)
 
 
 def _run_row(run: Mapping[str, Any]) -> list[str]:
@@ -93,23 +113,33 @@ def _run_row(run: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _pair_row(pair: Mapping[str, Any]) -> list[str | Cell]:
-    from vkit.cli.tables import number, percent
+def _pair_rows(pair: Mapping[str, Any]) -> list[list[str | Cell]]:
+    """A row for each difference, other less baseline."""
+    from vkit.attention.compare_words import side, span
+    from vkit.cli.tables import Cell, number, percent
 
+    rows: list[list[str | Cell]] = []
+    if pair["measured"]:
+        matched = pair["position_matched"]
+        figures = {
+            "ratio, means": pair["raw"],
+            "ratio, equal positions": matched["ratio"],
+            "ratio, length controlled": pair["length_controlled"],
+            "V, equal positions": matched["V"],
+            "P, equal positions": matched["P"],
+            "image share, equal positions": matched["shares"]["image"],
+        }
+        for name, figure in figures.items():
+            interval = "-" if figure["low"] is None else span(figure)
+            rows.append([name, Cell(f"{figure['value']:+.3g}", SIDES[side(figure)]), interval])
     accuracy = pair["accuracy"]
-    points = f"{100 * accuracy['value']:+.1f}" if accuracy["judged"] else number(None)
-    if not pair["measured"]:
-        return [pair["other"], *[number(None)] * 3, points, number(None)]
-    overlap = min(pair["overlap"]["baseline"], pair["overlap"]["other"])
-    figures = (pair["raw"], pair["position_matched"]["ratio"], pair["length_controlled"])
-    return [pair["other"], *map(_difference, figures), points, percent(overlap)]
-
-
-def _difference(figure: Mapping[str, Any]) -> Cell:
-    from vkit.attention.compare_words import side, signed
-    from vkit.cli.tables import Cell
-
-    return Cell(signed(figure), SIDES[side(figure)])
+    if accuracy["judged"]:
+        interval = "-" if accuracy["low"] is None else f"{accuracy['low']:+.1%} to {accuracy['high']:+.1%}"
+        rows.append(["correct", f"{accuracy['value']:+.1%}", interval])
+    if pair["measured"]:
+        overlap = min(pair["overlap"]["baseline"], pair["overlap"]["other"])
+        rows.append(["tokens at positions of both", percent(overlap), ""])
+    return rows or [["no problem answered by both", number(None), ""]]
 
 
 def _paragraphs(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:

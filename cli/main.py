@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -51,20 +52,27 @@ def cli() -> None:
     """See, and teach, where vision-language models look when they do mathematics.
 
     \b
-    vkit attn-ratio --model tiny --data problems.jsonl --out runs/tiny
-    vkit data synthesize --pairs 1000 --out data
     vkit demo --out demo
+    vkit data synthesize --pairs 1000 --out data
+    vkit attn-ratio --model Qwen/Qwen2.5-VL-3B-Instruct --data problems.jsonl --out runs/qwen
+    vkit compare runs/direct runs/cot
     """
 
 
 def main() -> None:
-    """Entry point: exit 0, 1 for an error told in one line, 2 for wrong usage."""
+    """Entry point: exit 0, 1 for an error told in one line, 2 for wrong usage, 130 after Ctrl-C."""
     for library in ("TRANSFORMERS", "HF_HUB"):  # what they log, an error of ours says in its one line
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     if not sys.stderr.isatty():  # bars of the libraries; ours know it by themselves
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        cli(prog_name="vkit")
+        sys.exit(cli.main(prog_name="vkit", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("vkit: stopped", err=True)
+        sys.exit(130)
     except VkitError as error:
         click.echo("vkit: " + " ".join(str(error).split()), err=True)
         sys.exit(1)
@@ -72,7 +80,8 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that was taken away or may not be written
         place, reason = error.filename or "output", error.strerror or error
-        click.echo(f"vkit: {place}: {reason}; make room, or choose another place, and run again", err=True)
+        what = "make room, or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
+        click.echo(f"vkit: {place}: {reason}; {what} another place, and run again", err=True)
         sys.exit(1)
 
 

@@ -40,7 +40,8 @@ def echo_table(
     """Print a table to stdout, or stderr: in colours and within the width where that is a terminal.
 
     Args:
-        align: a letter a column, "l" or "r"; only columns on the left are names, and may be cut.
+        align: a letter a column: "l" names on the left, which may be cut; "t" texts on the left and "r"
+            figures on the right, which may not.
     """
     stream = sys.stderr if err else sys.stdout
     width = shutil.get_terminal_size().columns if stream.isatty() else None
@@ -59,10 +60,10 @@ def format_table(
     """The lines of a table of ``width`` characters at most, where names can be cut that far.
 
     >>> format_table(["run", "ratio"], [["a-long-name", "0.25"]], align="lr", width=14)
-    ['run      ratio', 'a-long…   0.25']
+    ['run      ratio', 'a-l…ame   0.25']
     """
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in (headings, *rows)]
-    cells = [[Cell(_printable(text), colour) for text, colour in row] for row in cells]
+    cells = [[Cell(printable(text), colour) for text, colour in row] for row in cells]
     widths = [max(len(row[column].text) for row in cells) for column in range(len(headings))]
     while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
         names = [column for column, side in enumerate(align) if side == "l" and widths[column] > SHORTEST + 1]
@@ -73,12 +74,20 @@ def format_table(
     for number, row in enumerate(cells):
         parts = []
         for (text, colour), size, side in zip(row, widths, align):
-            text = text if len(text) <= size else text[: size - 1] + "…"
-            text = text.ljust(size) if side == "l" else text.rjust(size)
+            text = _shorten(text, size)
+            text = text.rjust(size) if side == "r" else text.ljust(size)
             styled = colours and (colour is not None or number == 0)
             parts.append(click.style(text, fg=colour, bold=number == 0 or None) if styled else text)
         lines.append("  ".join(parts).rstrip())
     return lines
+
+
+def _shorten(text: str, size: int) -> str:
+    """The text in ``size`` characters, both of its ends kept: names of runs differ at the end."""
+    if len(text) <= size:
+        return text
+    tail = (size - 1) // 2
+    return f"{text[: size - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def has_colours(stream: TextIO) -> bool:
@@ -87,7 +96,7 @@ def has_colours(stream: TextIO) -> bool:
 
 
 def echo_summary(summary: Mapping[str, Any], *, err: bool = False) -> None:
-    """Print the key figures of a run's ``summary.json``, four lines."""
+    """Print the key figures of a run's ``summary.json``, a few lines."""
     ratio, shares = summary["ratio"], summary.get("shares") or {}
     accuracy = "not judged"
     if summary.get("accuracy") is not None:
@@ -96,15 +105,16 @@ def echo_summary(summary: Mapping[str, Any], *, err: bool = False) -> None:
             summary.get("not_extracted")
         )
     means = "   ".join(f"{name} {number(ratio[name])}" for name in ("mean", "sum", "max"))
-    weights = "   ".join(f"{title} {percent(shares.get(name))}" for name, title in SHARES.items())
+    weights = [f"{title} {percent(shares.get(name))}" for name, title in SHARES.items()]
     tokens = summary.get("median_output_tokens")
     rows: list[list[str | Cell]] = [
         ["correct", accuracy],
         ["ratio", Cell(means, "cyan")],
-        ["weight on", weights],
+        ["weight on", "   ".join(weights[:3])],  # two lines: numbers stay whole on 80 columns
+        ["", "   ".join(weights[3:])],
         ["tokens", f"median {number(tokens)}; {summary.get('empty', 0)} empty answers"],
     ]
-    echo_table([str(summary["model"]), f"{summary['items']} problems"], rows, align="ll", err=err)
+    echo_table([str(summary["model"]), f"{summary['items']} problems"], rows, align="lt", err=err)
 
 
 def number(value: float | None) -> str:
@@ -125,6 +135,10 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def _printable(text: str) -> str:
-    """No control characters of a name reach the terminal."""
+def printable(text: str) -> str:
+    """``text`` without control characters, which a terminal would obey.
+
+    >>> printable("evil\x1b[31m")
+    'evil\ufffd[31m'
+    """
     return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -1,6 +1,7 @@
 """`vkit compare` against runs of known truth: length alone is no difference, attention at equal length is."""
 
 import json
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import pytest
 from tests.synthetic_runs import study_ratio, write_run
 from vkit.attention.compare import compare
 from vkit.attention.compare_pair import CURVE_POINTS, length_controlled
+from vkit.attention.names import SHARES
 from vkit.errors import VkitError
 from vkit.evaluate.statistics import resample_items
 
 ITEMS = 30
 SHORT = np.random.default_rng(0).integers(5, 40, size=ITEMS)
+LATER = SHORT[::-1] + 3
 
 
 def lengths_of(name, seed):
@@ -162,30 +165,50 @@ def test_figures_of_a_run_are_the_papers(tmp_path):
 def test_positions_are_matched_problem_by_problem(tmp_path):
     folders = [
         write_run(tmp_path / "a", SHORT, seed=1),
-        write_run(tmp_path / "b", SHORT[::-1], seed=2),
+        write_run(tmp_path / "b", LATER, seed=2),
     ]
     pair = pair_of(*folders)
     runs = [
         [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()] for folder in folders
     ]
-    for name in ("ratio", "V", "P"):
-        differences = []
+    matched = pair["position_matched"]
+    for figure, values_of in [
+        *((matched[name], itemgetter(name)) for name in ("ratio", "V", "P")),
+        *((matched["shares"][name], lambda item, name=name: item["shares"][name]) for name in SHARES),
+    ]:
+        means = []
         for one, two in zip(*runs):
             common = min(len(one["ratio"]), len(two["ratio"]))
-            differences.append(np.mean(two[name][:common]) - np.mean(one[name][:common]))
-        assert pair["position_matched"][name]["value"] == pytest.approx(np.mean(differences))
-    common = np.minimum(SHORT, SHORT[::-1]).sum()
+            means.append([np.mean(values_of(item)[:common]) for item in (one, two)])
+        baseline, other = np.mean(means, axis=0)
+        assert (figure["baseline"], figure["other"]) == (pytest.approx(baseline), pytest.approx(other))
+        assert figure["value"] == pytest.approx(other - baseline, abs=1e-12)
+    common = np.minimum(SHORT, LATER).sum()
     assert pair["overlap"]["baseline"] == pytest.approx(common / SHORT.sum())
+    assert pair["overlap"]["other"] == pytest.approx(common / LATER.sum())
     curve = pair["curve"]
     assert curve["items_baseline"][0] == ITEMS
     assert curve["items_baseline"][10] == (SHORT > 10).sum()
-    assert curve["items_both"][10] == ((SHORT > 10) & (SHORT[::-1] > 10)).sum()
-    first = [one["ratio"][0] for one in runs[0]]
-    assert curve["baseline"][0] == pytest.approx(np.mean(first))
-    # One step an answer: no mark divides these tokens.
-    assert pair["steps"]["baseline"][0]["ratio"] == pytest.approx(
-        np.mean([np.mean(one["ratio"]) for one in runs[0]])
+    assert curve["items_both"][10] == ((SHORT > 10) & (LATER > 10)).sum()
+    one, two = (np.mean([item["ratio"][0] for item in items]) for items in runs)
+    assert (curve["baseline"][0], curve["other"][0]) == (pytest.approx(one), pytest.approx(two))
+    assert curve["difference"][0] == pytest.approx(two - one)
+
+
+def test_steps_are_counted_from_one_and_averaged_over_the_answers_that_have_them(tmp_path):
+    def in_two_steps(item):
+        if item["id"] != "0":
+            item["output_tokens"][3] = "\n"
+
+    one = write_run(tmp_path / "a", [8] * 12, seed=1, change=in_two_steps)
+    steps = pair_of(one, write_run(tmp_path / "b", [8] * 12, seed=2))["steps"]
+    items = [json.loads(line)["ratio"] for line in (one / "items.jsonl").read_text().splitlines()]
+    assert [(step["step"], step["items"]) for step in steps["baseline"]] == [(1, 12), (2, 11)]
+    assert [step["step"] for step in steps["other"]] == [1]
+    assert steps["baseline"][0]["ratio"] == pytest.approx(
+        np.mean([np.mean(items[0]), *(np.mean(ratio[:4]) for ratio in items[1:])])
     )
+    assert steps["baseline"][1]["ratio"] == pytest.approx(np.mean([np.mean(r[4:]) for r in items[1:]]))
 
 
 def test_a_long_curve_is_thinned_to_its_ends(tmp_path):

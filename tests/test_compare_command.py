@@ -1,15 +1,16 @@
 """`vkit compare` as people call it, its tables, and the words that follow from figures."""
 
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 
 from tests.synthetic_runs import write_run
-from vkit.attention.compare_words import conclude
+from vkit.attention.compare_words import conclude, conclude_run
 from vkit.cli.main import main
-from vkit.cli.tables import Cell, echo_summary, format_table
+from vkit.cli.tables import SHARES, Cell, echo_summary, format_table
 
 SHORT = np.random.default_rng(0).integers(5, 40, size=30)
 
@@ -55,9 +56,61 @@ def test_the_words_follow_the_intervals():
         may, may_not = words_on(far, matched, controlled)
         assert not may
         assert "The two controls disagree" in may_not
+    may, may_not = words_on(far, wide, UP)  # the position-matched interval holds +0.12 as well
+    assert not may
+    assert "but at equal positions by +0.1 (-0.5 to 0.7): too uncertain to confirm it" in may_not
+    assert "disagree" not in may_not
     may, may_not = words_on(far, UP, wide)
     assert "over the positions that both have" in may
     assert "too uncertain to confirm it" in may_not
+
+
+def correlation(r, p):
+    return {"r": r, "p": p, "items": 60, "reason": None if r is not None else "correctness does not vary"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "given", "said", "words"),
+    [
+        ((0.4, 0.001), (0.3, 0.01), "may", "right answers have larger ratios at equal length"),
+        ((0.4, 0.001), (-0.3, 0.01), "may", "right answers have smaller ratios at equal length"),
+        ((0.1, 0.4), (0.3, 0.01), "may", "(r = +0.10, p = 0.4; at equal length r = +0.30, p = 0.01; 60"),
+        ((0.4, 0.001), (0.1, 0.4), "may_not", "go together only through length, as far as shown"),
+        ((0.1, 0.4), (0.1, 0.5), "may_not", "no relation of ratio and right answers is shown"),
+        ((None, None), (None, None), "may_not", "is open: correctness does not vary"),
+    ],
+)
+def test_words_on_right_answers_follow_the_correlation_at_equal_length(raw, given, said, words):
+    found = conclude_run("a", {"correct": correlation(*raw), "correct_given_length": correlation(*given)})
+    assert words in found[said][0]
+    assert sum(map(len, found.values())) == 1
+
+
+def test_the_direction_of_each_sentence_is_that_of_its_figure():
+    def on(*, up, fewer=False, overlap=0.9, without=UP):
+        ratio, image, text = (UP, NONE, DOWN) if up else (DOWN, NONE, UP)
+        pair = {
+            "baseline": "a", "other": "b", "measured": 600, "raw": ratio, "length_controlled": ratio,
+            "position_matched": {"ratio": ratio, "V": image, "P": text},
+            "without": {"first_column": "text", "both": {**without, "columns": [3, 7]}},
+            "overlap": {"baseline": 1.0, "other": overlap, "median_tokens": 50},
+            "accuracy": {**figure(-0.1 if fewer else 0.1, -0.2, 0.2), "judged": 600, "p": 0.01},
+        }  # fmt: skip
+        found = conclude(pair, {}, {}, pairs=1)
+        return " ".join(found["may"]), " ".join(found["may_not"])
+
+    may, may_not = on(up=True)
+    assert "The ratio is higher because weight on the text fell" in may_not
+    assert "that is not looking more" in may_not
+    assert "'b' solves more problems than 'a'" in may
+    assert "The difference stays without 2 sink columns and the first token" in may
+    assert "Only" not in may_not
+    may, may_not = on(up=False, fewer=True, overlap=0.1)
+    assert "The ratio is lower because weight on the text rose" in may_not
+    assert "that is not looking less" in may_not
+    assert "'b' solves fewer problems than 'a'" in may
+    assert "Without 2 sink columns and the first token the difference is +0.12" in may_not
+    assert "Only 10% of the tokens of 'b' are at positions that both runs have" in may_not
 
 
 @pytest.fixture
@@ -69,10 +122,10 @@ def folders(tmp_path):
 def vkit(monkeypatch, capsys):
     """Call ``vkit`` in this process: exit code, stdout, stderr."""
 
-    def call(*arguments, terminal=False):
+    def call(*arguments, terminal=False, columns=300):
         monkeypatch.setattr(sys, "argv", ["vkit", *map(str, arguments)])
         monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-        monkeypatch.setenv("COLUMNS", "300")
+        monkeypatch.setenv("COLUMNS", str(columns))
         code = 0
         try:
             main()
@@ -93,12 +146,61 @@ def test_json_goes_to_a_pipe_and_words_to_people(vkit, folders, tmp_path):
     assert "\x1b" not in stdout + stderr
 
 
+def test_each_figure_stands_under_its_heading(vkit, tmp_path):
+    correct = [i % 3 > 0 for i in range(30)]
+    run = write_run(
+        tmp_path / "a", SHORT, seed=1, sink_columns=(3,), sink_weight=0.1, correct=correct
+    )  # its ratio differs without sinks
+    other = write_run(tmp_path / "b", SHORT * 3, seed=2, correct=correct[::-1])
+    _, stdout, stderr = vkit("compare", run, other, "--resamples", 200)
+    result, lines = json.loads(stdout), stderr.splitlines()
+    first, pair = result["runs"][0], result["pairs"][0]
+    correlations = (first["correlation"][name]["r"] for name in ("correct", "correct_given_length"))
+    assert lines[1].split() == [
+        "a", "67%", f"{first['ratio']['mean']:.3g}", f"{first['ratio_without']['sinks']['value']:.3g}",
+        f"{first['median_output_tokens']:.3g}", f"{first['shares']['image']:.0%}",
+        *(f"{r:.3g}" for r in correlations),
+    ]  # fmt: skip
+    table = {
+        line[:30].strip(): line[30:].split()
+        for line in lines[lines.index("b less a") + 2 :]
+        if line[:1] != " "
+    }
+    matched, controlled = pair["position_matched"], pair["length_controlled"]
+    for name, figure in (
+        ("ratio, means", pair["raw"]),
+        ("ratio, equal positions", matched["ratio"]),
+        ("ratio, length controlled", controlled),
+        ("V, equal positions", matched["V"]),
+        ("P, equal positions", matched["P"]),
+        ("image share, equal positions", matched["shares"]["image"]),
+    ):
+        value, low, to, high = table[name]
+        assert value == f"{figure['value']:+.3g}"
+        assert to == "to"
+        assert float(low) == pytest.approx(figure["low"], rel=0.1, abs=1e-4)
+        assert float(high) == pytest.approx(figure["high"], rel=0.1, abs=1e-4)
+    assert table["correct"][0] == f"{pair['accuracy']['value']:+.1%}"
+    assert table["tokens at positions of both"] == [f"{pair['overlap']['other']:.0%}"]
+
+
+def test_a_file_that_is_no_comparison_is_not_overwritten(vkit, folders, tmp_path):
+    summary = folders[0] / "summary.json"
+    before = summary.read_bytes()
+    code, stdout, stderr = vkit("compare", *folders, "--resamples", 200, "--out", summary)
+    assert (code, stdout, stderr.count("\n")) == (1, "", 1)
+    assert "is no comparison and would be lost" in stderr
+    assert summary.read_bytes() == before
+    for _ in range(2):  # one of its own is replaced
+        assert vkit("compare", *folders, "--resamples", 200, "--out", tmp_path / "c.json")[0] == 0
+
+
 def test_a_terminal_gets_the_table_in_colours_unless_told_otherwise(vkit, folders, monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     code, stdout, stderr = vkit("compare", *folders, "--resamples", 200, terminal=True)
     assert (code, stderr) == (0, "")
     assert "length controlled" in stdout
-    assert "\x1b[36m+0." in stdout  # a difference
+    assert re.search(r"\x1b\[36m *\+0\.", stdout)  # a difference
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in vkit("compare", *folders, "--resamples", 200, terminal=True)[1]
     assert json.loads(vkit("compare", *folders, "--resamples", 200, "--json", terminal=True)[1])["pairs"]
@@ -135,3 +237,37 @@ def test_a_summary_is_told_in_a_few_lines(capsys):
     told = capsys.readouterr().out
     for part in ("tiny", "66.7% of 3 problems", "mean 0.412", "max -", "image 11%", "median 34"):
         assert part in told
+
+
+def test_a_summary_keeps_its_numbers_on_eighty_columns(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    summary = {
+        "model": "tiny", "items": 300, "accuracy": 2 / 3, "not_extracted": 12,
+        "ratio": {"mean": 0.4125, "sum": 61.2, "max": 1.25}, "shares": dict.fromkeys(SHARES, 0.16),
+        "median_output_tokens": 34.0,
+    }  # fmt: skip
+    echo_summary(summary)
+    told = capsys.readouterr().out
+    assert told.count("16%") == len(SHARES)
+    assert "…" not in told
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_sentences_fit_the_terminal_and_names_cannot_command_it(vkit, tmp_path, monkeypatch):
+    evil = write_run(tmp_path / "e\x1b]0;vil", SHORT, seed=1)
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, stdout, _ = vkit(
+        "compare",
+        evil,
+        write_run(tmp_path / "b", SHORT, seed=2),
+        "--resamples",
+        200,
+        terminal=True,
+        columns=70,
+    )
+    assert "\x1b" not in stdout
+    sentences = [line for line in stdout.splitlines() if line.startswith(("  - ", "    "))]
+    assert len(sentences) > 5
+    assert max(map(len, sentences)) <= 70

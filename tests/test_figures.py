@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import shutil
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
@@ -11,7 +12,7 @@ import zlib
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from fake_run import HOSTILE, grid_boxes, split, write_fake_run
+from fake_run import HOSTILE, grid_boxes, split, write_fake_run, write_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -143,6 +144,34 @@ def test_what_cannot_be_drawn_is_refused_in_one_line_before_anything_is_written(
         write_figures(run, tmp_path / "out", **{"kind": "svg", **options})
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\x89PNG")])
+def test_a_picture_that_cannot_be_read_is_refused_before_anything_is_written(run, tmp_path, damage):
+    copy = shutil.copytree(run, tmp_path / "run")
+    damage(copy / item_of(copy, "13")["image"])
+    with pytest.raises(VkitError, match=r"images/13\.png"):
+        write_figures(copy, tmp_path / "out", kind="svg", items=["11", "13"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_very_tall_picture_still_fits_a_page(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    Image.new("RGB", (100, 3000), "white").save(copy / "images" / "11.png")
+    _, overlay = write_figures(copy, tmp_path / "out", kind="svg")
+    height = ElementTree.parse(overlay).getroot().get("height")
+    assert 1.5 * 84 < float(height.removesuffix("mm")) < 1.5 * 84 + 15  # title and legend
+
+
+def test_an_answer_of_blanks_alone_has_no_overlay_and_says_why(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    items = list(read_items(copy))
+    items[0]["output_tokens"] = ["", " ", *["\n"] * (len(items[0]["ratio"]) - 2)]
+    write_items(copy, items)
+    notes = []
+    paths = write_figures(copy, tmp_path / "out", kind="svg", on_note=notes.append)
+    assert [path.name for path in paths] == ["11-heatmap.svg"]
+    assert notes == ["item '11' has no visible token with a ratio: its heat-map alone is drawn"]
 
 
 def test_without_fpdf2_a_pdf_is_refused_and_the_other_formats_work(run, tmp_path, monkeypatch):
@@ -279,6 +308,18 @@ def test_a_pdf_holds_its_font_and_measures_text_as_it_draws_it():
     assert not re.search(rb"/(JavaScript|JS|URI|Launch)\b", data)
 
 
+def test_a_line_begins_with_its_first_word_not_with_the_blank_before_it():
+    surface = SvgSurface()
+    tokens = ["word", *[" word"] * 40]
+    heatmap_on(surface, tokens, [0.5] * len(tokens), width=POINTS, margin=0.5)
+    lines = {}
+    for element in text_of(io.BytesIO(surface.data())):
+        if element.text == "word":
+            lines.setdefault(element.get("y"), []).append(float(element.get("x")))
+    assert len(lines) > 3
+    assert len({min(places) for places in lines.values()}) == 1
+
+
 def test_hebrew_reads_from_right_to_left_in_a_pdf():
     need("pdf")
     assert PdfSurface()._visual_order("x אב y") == "x בא y"
@@ -361,7 +402,17 @@ def test_full_colour_is_the_token_s_highest_the_answer_s_or_the_study_s(run, tmp
     assert len({f"{value:.3g}" for value in expected.values()}) == 3
     for scale, value in expected.items():
         _, path = write_figures(run, tmp_path, kind="svg", tokens=[7], scale=scale)
-        assert [element.text for element in text_of(path)][-1] == f"{value:.3g}"
+        beyond = " and above" if peaks[7] > value else ""
+        assert [element.text for element in text_of(path)][-1] == f"{value:.3g}{beyond}"
+
+
+def test_the_overlay_has_the_colours_asked_for(run, tmp_path):
+    drawn = []
+    for colour in (None, *RAMPS):
+        _, overlay = write_figures(run, tmp_path, kind="svg", tokens=[7], colour=colour)
+        drawn.append(overlay.read_bytes())
+    assert len(set(drawn)) == len(RAMPS)
+    assert drawn[0] == drawn[1 + list(RAMPS).index("viridis")]
 
 
 def test_an_answer_without_any_attention_has_no_highest():
@@ -414,3 +465,13 @@ def test_pillow_s_own_font_can_be_embedded(monkeypatch):
         assert b"/FontFile2" in surface.data()
     finally:
         load_font.cache_clear()
+
+
+def test_the_legend_says_where_attention_lies_beyond_the_scale():
+    boxes = np.array([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]])
+    picture = Image.new("RGB", (80, 60), "white")
+    for weights, said in (([1e-4, 2e-4], False), ([1e-4, 3e-4], True)):
+        surface = open_surface("svg")
+        draw = {"width": 240, "height": 240, "margin": 1, "scale": 2e-4}
+        overlay_on(surface, picture, boxes, np.array(weights), **draw)
+        assert (b"0.0002 and above" in surface.data()) is said

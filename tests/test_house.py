@@ -109,3 +109,22 @@ def test_help_imports_nothing_heavy():
         "print([name for name in heavy if name in sys.modules])\n"
     )
     assert result.stdout.strip() == "[]", result.stdout + result.stderr
+
+
+def test_ctrl_c_is_one_line_and_exit_130():
+    result = run(
+        "import sys\n"
+        "from unittest import mock\n"
+        "from vkit.cli import main\n"
+        "sys.argv = ['vkit', 'doctor']\n"
+        "with mock.patch('vkit.cli.doctor.metadata.version', side_effect=KeyboardInterrupt):\n"
+        "    main.main()\n"
+    )
+    assert (result.returncode, result.stderr.strip().splitlines()[-1]) == (130, "vkit: stopped")
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_usage_and_help_keep_their_exit_codes():
+    for arguments, code in ((["--help"], 0), (["--version"], 0), (["compare"], 2), (["nothing"], 2)):
+        result = run(f"import sys; from vkit.cli.main import main; sys.argv = ['vkit', *{arguments}]; main()")
+        assert result.returncode == code, result.stderr

@@ -264,6 +264,7 @@ def test_an_item_without_maps_shows_its_picture_and_says_why_nothing_is_drawn(pa
 def test_an_empty_answer_is_said_and_has_no_token_to_choose(page):
     go(page, "item=15")
     assert page.text("#tokens") == "The model wrote nothing."
+    assert page.text("#no-picture") == "No overlay: there is no token to draw it for."
     for name in ("token-panel", "courses", "steps"):
         assert page.run("return document.getElementById(arguments[0]).checkVisibility()", name) is False
     page.click("#tokens")

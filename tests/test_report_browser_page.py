@@ -193,6 +193,7 @@ def test_the_other_run_shows_the_same_position_where_its_answer_is_long_enough(b
 def test_the_address_names_item_run_and_token_so_that_a_view_can_be_shared(both_page, both):
     go(both_page, "run=1&item=13&token=33")
     both_page.press("Right")
+    both_page.wait_for("location.hash.endsWith('token=34')")
     address = both_page.run("return location.href")
     both_page.open(address)
     both_page.wait_for("state.item")
@@ -207,7 +208,7 @@ def test_the_overview_leads_to_each_run(both_page):
     both_page.run("location.hash = ''")
     both_page.wait_for("state.view === 'overview'")
     both_page.click("#runs tbody tr:nth-child(2) a")
-    both_page.wait_for("state.item")
+    both_page.wait_for("state.run === 1 && state.item")
     assert both_page.run("return [state.run, state.item.id]") == [1, "11"]
 
 
@@ -321,6 +322,7 @@ def test_the_tab_key_reaches_switches_and_tokens_in_few_steps(page):
 
 def test_tab_stops_at_one_item_of_the_table_and_arrow_keys_go_on_from_there(page):
     page.click("#tab-items")
+    page.wait_for("document.activeElement.matches('#items tbody a')")
     assert page.run("return document.querySelectorAll('#items tbody a[tabindex=\"0\"]').length") == 1
     page.press("Down", "Down")
     assert page.run("return document.activeElement.textContent") == "13"
@@ -347,3 +349,21 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(both_page, width):
         both_page.run("location.hash = arguments[0]; follow()", address)
         both_page.wait_for("state.view !== 'item' || state.item")
         assert both_page.run("return document.documentElement.scrollWidth") <= width, address
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_letters_in_charts_are_legible_and_none_is_cut_off(both_page, width):
+    both_page.run("location.hash = ''; follow()")
+    both_page.emulate(width=width)
+    found = both_page.run("""
+        return [...document.querySelectorAll("#overview svg text")].filter((text) => text.checkVisibility())
+          .map((text) => {
+            const [box, svg] = [text, text.ownerSVGElement].map((node) => node.getBoundingClientRect());
+            const size = parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a;
+            const beyond = Math.max(svg.left - box.left, box.right - svg.right);
+            return { text: text.textContent, beyond, size };
+          });
+    """)
+    assert len(found) > 30
+    assert [each for each in found if each["beyond"] > 0] == []
+    assert [each for each in found if not 9.5 < each["size"] < 19] == []

@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,10 +82,10 @@ def test_the_table_of_runs_says_what_the_summary_of_its_items_says(tmp_path):
     seconds = {"generate": 0.0, "measure": 0.0}
     total = summarise([{**item, "output_ids": item["output_tokens"], "seconds": seconds} for item in items])
     assert figures == [
-        f"{total['ratio']['mean']:.4g}",
+        f"{total['ratio']['mean']:#.4g}",
         f"{total['median_output_tokens']:g}",
-        f"{np.mean([np.mean(item['V']) for item in items]):.4g}",
-        f"{np.mean([np.mean(item['P']) for item in items]):.4g}",
+        f"{np.mean([np.mean(item['V']) for item in items]):#.4g}",
+        f"{np.mean([np.mean(item['P']) for item in items]):#.4g}",
         f"{100 * total['shares']['image']:.1f}%",
         f"{100 * total['shares']['first_token']:.1f}%",
         "0",
@@ -97,7 +98,7 @@ def test_the_reduction_that_was_asked_for_is_the_one_shown(tmp_path):
     markup = draw_overview([figures_of(folder)], None)
     assert "Summed ratio" in texts(markup)
     total = np.mean([item["reduced"]["sum"] for item in items])
-    assert rows_of(markup, "runs")[0][6] == f"{total:.4g}"
+    assert rows_of(markup, "runs")[0][6] == f"{total:#.4g}"
 
 
 def test_correct_and_wrong_stand_side_by_side_with_their_lengths(tmp_path):
@@ -107,7 +108,7 @@ def test_correct_and_wrong_stand_side_by_side_with_their_lengths(tmp_path):
     for row, mark in zip(rows, (True, False)):
         chosen = [item for item in items if item["correct"] is mark]
         assert row[2] == str(len(chosen))
-        assert row[3] == f"{np.mean([item['reduced']['mean'] for item in chosen]):.4g}"
+        assert row[3] == f"{np.mean([item['reduced']['mean'] for item in chosen]):#.4g}"
         assert row[4] == f"{np.median([len(item['output_tokens']) for item in chosen]):g}"
 
 
@@ -203,9 +204,9 @@ def test_the_comparison_shows_the_figures_and_sentences_of_compare(tmp_path):
     rows = {row[0]: row[1:] for row in rows_of(markup, "figures-table differences")}
     matched = pair["position_matched"]["ratio"]
     assert rows["Ratio at equal positions"] == [
-        *(f"{matched[key]:.4g}" for key in ("baseline", "other")),
-        f"{matched['value']:.3g}",
-        f"{matched['low']:.3g} to {matched['high']:.3g}",
+        *(f"{matched[key]:#.4g}" for key in ("baseline", "other")),
+        f"{matched['value']:#.3g}",
+        f"{matched['low']:#.3g} to {matched['high']:#.3g}",
     ]
 
 
@@ -216,6 +217,18 @@ def test_runs_that_cannot_be_compared_still_have_a_page_that_says_why(run, tmp_p
     markup = page.path.read_text(encoding="utf-8")
     assert '<p class="refusal">Not compared: run and other share no problem' in markup
     assert str(tmp_path) not in markup, "a page that travels names no folder"
+
+
+def test_a_refusal_names_runs_where_they_stand_for_folders_and_nowhere_else(run, tmp_path, monkeypatch):
+    other = shutil.copytree(run, run.parent / "e")
+    write_items(other, [fake_item(np.random.default_rng(1), "unshared", [" x"])])
+    monkeypatch.chdir(run)
+    page = write_page([Path("."), Path("../e")], out=tmp_path / "both.html")
+    line = "run and e share no problem; measure both on the same data"
+    assert f"Not compared: {line}</p>" in page.path.read_text(encoding="utf-8")
+    monkeypatch.chdir(run.parent)
+    page = write_page([Path("run"), Path("e")], out=tmp_path / "both.html")
+    assert f"Not compared: {line}</p>" in page.path.read_text(encoding="utf-8")
 
 
 # ---- Charts ----
@@ -255,6 +268,21 @@ def test_a_line_that_ends_early_is_named_where_it_ends_and_the_others_on_the_rig
     }
     assert places["early"][0] < 300 < places["late"][0] == places["last"][0]
     assert abs(places["late"][1] - places["last"][1]) >= 17, "names do not lie over each other"
+
+
+def test_names_of_lines_that_end_early_together_do_not_lie_on_each_other():
+    lines = [Line(name, "k0", [(0, 1), (10, 1)]) for name in ("one", "two")]
+    chart = Chart([*lines, Line("three", "k1", [(0, 2), (500, 2)])], [(0, "0")], [(0, "0"), (2, "2")])
+    heights = re.findall(r'y="([^"]+)">(?:one|two)</text>', chart.draw("x", width=900, height=340))
+    assert abs(float(heights[0]) - float(heights[1])) >= 17
+
+
+def test_a_correlation_below_zero_changes_no_run_s_name(tmp_path):
+    folder, _ = judged_run(tmp_path / "a-run")
+    figures = figures_of(folder, "a-run")
+    for row in figures.rows:
+        row["ratio"] = 1 / row["length"]
+    assert re.search(r"Correlation of ratio and length: a-run −0\.\d\d\.", draw_overview([figures], None))
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (0, 3e-7), (0, 0.99), (-4.1, 0.2), (-2, -1), (7, 812)])

@@ -253,6 +253,14 @@ def test_files_of_an_earlier_page_go_and_those_of_others_stay(run):
     assert not (run / "index_files").exists()
 
 
+def test_what_a_file_manager_leaves_in_the_folder_stays_and_is_no_reason_to_refuse(run):
+    page = write_page(run, single_file=False)
+    (page.files / ".DS_Store").write_bytes(b"\0")
+    assert len(list(write_page(run, single_file=False).files.iterdir())) == 6
+    write_page(run, single_file=True)
+    assert [path.name for path in page.files.iterdir()] == [".DS_Store"]
+
+
 def test_a_run_that_turns_out_damaged_half_way_leaves_the_old_page_and_nothing_new(run):
     page = write_page(run, single_file=False)
     before = {path.name: path.read_bytes() for path in [page.path, *page.files.iterdir()]}
@@ -394,11 +402,13 @@ def test_a_page_goes_where_it_is_told(run, tmp_path):
     [
         ("absent/index.html", r"folder .*absent for the page does not exist"),
         (".", "is a folder; name a file for the page"),
+        ("run/items.jsonl", "is no name of a page; choose one that ends in .html"),
     ],
 )
 def test_a_place_where_no_page_can_stand_is_refused(run, tmp_path, out, reason):
     with pytest.raises(VkitError, match=reason):
         write_page(run, out=tmp_path / out)
+    assert records(run)
 
 
 def rewrite_first(run, **changes):
@@ -417,7 +427,8 @@ def rewrite_maps(run, **changes):
     ("damage", "reason"),
     [
         (lambda run: shutil.rmtree(run), "is no folder; name one that attn-ratio wrote"),
-        (lambda run: (run / "summary.json").unlink(), "summary.json cannot be read"),
+        (lambda run: (run / "summary.json").unlink(), "is not finished; give its attn-ratio command again"),
+        (lambda run: [path.unlink() for path in run.glob("*.json*")], "is no run of attn-ratio"),
         (lambda run: (run / "summary.json").write_text("{}"), "summary.json: key 'model' is missing"),
         (lambda run: (run / "items.jsonl").write_text(""), "items.jsonl holds no item; run attn-ratio"),
         (lambda run: rewrite_first(run, V=...), "items.jsonl:1: key 'V' is missing"),

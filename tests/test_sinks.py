@@ -95,3 +95,48 @@ def test_sinks_are_looked_for_where_columns_mean_the_same(tmp_path):
     pair = compare([folder, second], resamples=400)["pairs"][0]
     assert pair["without"]["sinks"]["value"] is None
     assert "100 image columns against 64" in pair["without"]["sinks"]["reason"]
+
+
+def test_each_ratio_without_columns_stands_under_its_name_for_runs_and_pairs(tmp_path):
+    def on_text(item):
+        item["first_column"] = "text"
+        item["shares"]["first_token"] = [0.5 * 20 * p for p in item["P"]]
+
+    folders = [
+        write_run(tmp_path / name, SHORT, seed=k, sink_columns=(3,), sink_weight=0.01 * k, change=on_text)
+        for k, name in enumerate("ab", 1)
+    ]
+    result = compare(folders, resamples=200)
+    answers = [load_run(folder, folder.name).answers for folder in folders]
+    columns = {"sinks": {"sinks": (3,)}, "first_token": {"first_token": True}}
+    columns["both"] = columns["sinks"] | columns["first_token"]
+    values = []
+    for name, taken in columns.items():
+        means = [
+            np.mean([ratio_without(answer, **taken).mean() for answer in of_run.values()])
+            for of_run in answers
+        ]
+        assert [run["ratio_without"][name]["value"] for run in result["runs"]] == pytest.approx(means)
+        found = result["pairs"][0]["without"][name]
+        assert (found["baseline"], found["other"]) == pytest.approx(means)
+        values += means
+    assert min(abs(np.diff(sorted(values)))) > 1e-3  # no two are alike, so none stands for another
+
+
+def test_a_column_is_a_sink_from_five_times_the_mean_in_half_of_the_answers(tmp_path):
+    # 99 others draw 1e-3 or so: V is about (0.099 + w) / 100, and a sink needs five times that.
+    weak = write_run(tmp_path / "weak", SHORT, seed=1, sink_columns=(3,), sink_weight=0.003)
+    assert find_sinks(load_run(weak, "run").measured).columns == ()
+
+    def mostly_plain(item):
+        if int(item["id"]) >= ITEMS // 3:
+            item["details"] = f"details/plain-{item['id']}.npz"
+
+    rare = write_run(
+        tmp_path / "rare", SHORT, seed=1, sink_columns=(3,), sink_weight=0.1, change=mostly_plain
+    )
+    for index in range(ITEMS // 3, ITEMS):
+        with np.load(rare / f"details/{index}.npz") as archive:
+            arrays = dict(archive)
+        np.savez(rare / f"details/plain-{index}.npz", **{**arrays, "columns": arrays["columns"] + 4})
+    assert find_sinks(load_run(rare, "run").measured).columns == (7,)

@@ -33,6 +33,8 @@ def texts(text):
             "The angle is 30. Thus x = 2.5 and so on. So B.",
             ["The angle is 30.", "Thus x = 2.5 and so on.", "So B."],
         ),
+        ("29+44=63. 180-63=117. Answer: 117", ["29+44=63.", "180-63=117.", "Answer: 117"]),
+        ("Angle 2. 5 is no step", ["Angle 2. 5 is no step"]),
         ("Find sin. of x", ["Find sin. of x"]),
         ("Answer: 70", ["Answer: 70"]),
         ("\n\nx = 1\ny = 2", ["x = 1", "y = 2"]),
@@ -59,5 +61,15 @@ def test_steps_are_a_partition_of_the_tokens(pieces):
     assert (steps[-1][1] if steps else 0) == len(pieces)
 
 
+@pytest.mark.parametrize("mark", ["-", "*", "_", "> ", "# "])
+def test_a_long_ruler_takes_no_longer_than_its_length(mark):
+    ruler = mark * 5_000  # as Markdown tables have them; a pattern that backtracks would never end
+    assert texts(f"a = 1\n{ruler}\n1. b\n2. c") == [f"a = 1\n{ruler.strip()}", "1. b", "2. c"]
+
+
 def test_a_border_inside_a_token_belongs_to_the_step_that_begins_there():
     assert find_steps(["a.", "\nStep 1", ": x\nStep", " 2: y"]) == [(0, 1), (1, 2), (2, 4)]
+
+
+def test_a_token_that_ends_a_sentence_and_its_blank_does_not_begin_the_next():
+    assert find_steps(["a = 3", ". ", "So", " b."]) == [(0, 2), (2, 4)]

@@ -140,9 +140,9 @@ def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def _name_file(error: BaseException, path: Path) -> None:
-    """A failed write, unlike a failed open, does not know its file."""
-    if isinstance(error, OSError) and error.errno and error.filename is None:
-        error.filename = str(path)
+    """A failed write does not know its file, and a failed open of the ``.part`` names the wrong one."""
+    if isinstance(error, OSError) and error.errno:
+        error.filename, error.filename2 = str(path), None
 
 
 def _whole_lines(path: Path, keep: Callable[[dict[str, Any]], Any]) -> tuple[list[Any], int]:

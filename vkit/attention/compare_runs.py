@@ -15,6 +15,9 @@ import numpy as np
 from vkit.attention.names import SHARES
 from vkit.attention.run_folder import read_details, read_items, read_summary
 from vkit.errors import VkitError
+from vkit.jsonl import refuse_half_characters
+
+_SLACK = 1e-3  # of a share: masses are float32, and files keep seven digits
 
 
 @dataclass(frozen=True)
@@ -70,20 +73,24 @@ def load_run(folder: Path, name: str) -> Run:
 
     Raises:
         VkitError: as `read_summary`, `read_items` and `read_details`; no item; an id twice; no word on how
-            columns and rows were chosen.
+            columns and rows were chosen; a measured answer whose figures cannot be; half a character.
     """
     summary = read_summary(folder)
+    try:
+        refuse_half_characters({**summary, "folder": str(folder.resolve())})
+    except VkitError as error:
+        raise VkitError(f"{str(folder)!r}: its name or its summary.json: {error}") from error
     answers: dict[str, Answer] = {}
-    policies: set[tuple[Any, Any]] = set()
+    policies: set[tuple[str, str]] = set()
     for item in read_items(folder):
         if item["id"] in answers:
             raise VkitError(f"{folder} holds item {item['id']!r} twice; measure into a new folder")
         answers[item["id"]] = _answer(folder, item)
-        policies.add((item.get("span_policy"), item.get("row_convention")))
+        policies.add((str(item.get("span_policy") or ""), str(item.get("row_convention") or "")))
     if not answers:
         raise VkitError(f"{folder} holds no item; run attn-ratio into it first")
     span_policy, row_convention = policies.pop()
-    if policies or span_policy is None or row_convention is None:
+    if policies or not (span_policy and row_convention):
         raise VkitError(
             f"{folder}: items do not agree on, or do not say, span_policy and row_convention; measure again"
         )
@@ -92,6 +99,8 @@ def load_run(folder: Path, name: str) -> Run:
 
 def _answer(folder: Path, item: dict[str, Any]) -> Answer:
     measured = item["reduced"] is not None
+    if measured:
+        _refuse_impossible(folder, item)
     details = read_details(folder, item) if measured else None
     return Answer(
         record_id=item["id"],
@@ -109,3 +118,15 @@ def _answer(folder: Path, item: dict[str, Any]) -> Answer:
         strongest=None if details is None else details.columns,
         strongest_attention=None if details is None else details.column_attention,
     )
+
+
+def _refuse_impossible(folder: Path, item: dict[str, Any]) -> None:
+    """Refuse a measured answer that would make a figure NaN, or lie: every mean runs over its numbers."""
+    weights = np.array([item["V"], item["P"], *item["shares"].values()], dtype=float)  # None becomes NaN
+    ratio = np.array(item["ratio"], dtype=float)
+    sound = ratio.size and ((weights >= 0) & (weights <= 1 + _SLACK)).all()
+    if not (sound and np.allclose(ratio * weights[1], weights[0], rtol=1e-5, atol=0)):
+        raise VkitError(
+            f"{folder}: item {item['id']!r} is called measured, but a weight is not between 0 and 1 or a "
+            "ratio is not V / P; run attn-ratio again into a new folder"
+        )

@@ -120,6 +120,11 @@ def _on_ratio(pair: Figures, may: list[str], may_not: list[str]) -> None:
         may_not.append(
             f"Length-controlled the difference is {signed(controlled)}: too uncertain to confirm it."
         )
+    elif sides[1] and _inside(controlled["value"], matched):
+        may_not.append(
+            f"With length controlled the ratios of {two} and {one} differ by {signed(controlled)}, but "
+            f"{at_equal}: too uncertain to confirm it; measure more problems."
+        )
     else:
         may_not.append(
             f"The two controls disagree: the ratios of {two} and {one} differ {at_equal} and {with_length}. "

@@ -12,8 +12,9 @@ alike; older runs have none.
 
 from __future__ import annotations
 
-import math
+import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,6 +28,10 @@ from vkit.images import resolve_inside
 from vkit.jsonl import read_json, read_jsonl
 
 _Arrays = TypeVar("_Arrays")
+# What NumPy, zipfile and zlib raise on a damaged archive; the last two: a size or a flag that nobody wrote.
+_UNREADABLE = (
+    OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,10 @@ def read_summary(folder: Path) -> dict[str, Any]:
         VkitError: ``summary.json`` is missing, or its figures are none; names file and reason.
     """
     path = folder / "summary.json"
+    if not path.exists():
+        if (folder / "items.jsonl").exists():
+            raise VkitError(f"the run in {folder} is not finished; give its attn-ratio command again")
+        raise VkitError(f"{folder} is no run of attn-ratio; name a folder that it wrote")
     summary = read_json(path)
     try:
         _require(summary, "model", _is_text, "text")
@@ -172,6 +181,12 @@ def read_details(folder: Path, item: dict[str, Any]) -> Details | None:
         )
     if not all(np.isfinite(array).all() and (array >= 0).all() for array in arrays):
         raise VkitError(f"details {path}: a share is negative or not finite; run item {item['id']!r} again")
+    known = item.get("image_columns")
+    beyond = (details.columns < 0).any() or (known is not None and (details.columns >= known).any())
+    if beyond or np.unique(details.columns).size < columns:
+        raise VkitError(
+            f"details {path}: a column stands twice or is none of the image; run item {item['id']!r} again"
+        )
     return details
 
 
@@ -181,7 +196,7 @@ def _read_arrays(path: Path, item: dict[str, Any], kind: type[_Arrays]) -> _Arra
     try:
         with np.load(path, allow_pickle=False) as archive:
             return kind(**{name: archive[name] for name in names})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise VkitError(f"{path} of item {item['id']!r} cannot be read ({error}); run it again") from error
 
 
@@ -203,7 +218,9 @@ def _check(item: dict[str, Any]) -> None:
     _require(item, "output_tokens", _is_texts, "a list of texts")
     tokens = len(item["output_tokens"])
     for key in ("V", "P", "ratio"):
-        _require(item, key, lambda value: _is_numbers(value, tokens), f"a list of {tokens} numbers or nulls")
+        _require(
+            item, key, lambda value: _is_numbers(value, tokens), f"a list of {tokens} numbers >= 0 or nulls"
+        )
     _require(item, "reduced", lambda value: value is None or isinstance(value, dict), "an object or null")
     if item["reduced"] is not None:
         for name in REDUCTIONS:
@@ -216,7 +233,7 @@ def _check(item: dict[str, Any]) -> None:
             item["shares"],
             key,
             lambda value: _is_numbers(value, tokens),
-            f"a list of {tokens} numbers or nulls",
+            f"a list of {tokens} numbers >= 0 or nulls",
         )
 
 
@@ -242,8 +259,13 @@ def _is_count(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     if value is None:
         return True
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= sys.float_info.max  # not NaN, not infinite, and no integer that no float can hold
 
 
 def _is_numbers(value: Any, length: int) -> bool:
-    return isinstance(value, list) and len(value) == length and all(map(_is_number, value))
+    """Whether these are attention weights, or quotients of such, one a token."""
+    if not isinstance(value, list) or len(value) != length:
+        return False
+    return all(_is_number(number) and (number is None or number >= 0) for number in value)

@@ -56,10 +56,11 @@ def find_sinks(answers: Sequence[Answer]) -> Sinks | str:
     for answer in looked:
         assert answer.strongest is not None
         assert answer.strongest_attention is not None
-        strong = answer.strongest_attention.mean(0) >= SINK_FACTOR * answer.image.mean()
+        paid = answer.strongest_attention.mean(0)
+        strong = (paid > 0) & (paid >= SINK_FACTOR * answer.image.mean())
         seen.update(answer.strongest[strong].tolist())
     columns = tuple(sorted(column for column, count in seen.items() if count >= SINK_ITEMS * len(looked)))
-    weight = float(np.mean([np.mean(_sunk(a, columns)[0] / (a.image * usual)) for a in looked]))
+    weight = float(np.mean([_part_on(answer, columns) for answer in looked]))
     return Sinks(columns, usual, len(looked), len(answers) - len(looked), weight)
 
 
@@ -98,6 +99,13 @@ def ratio_without(
 def first_column_of(answers: Sequence[Answer]) -> str | None:
     """The side of the ratio that the first column of the sequence is on, in any answer; None: neither."""
     return next((answer.first_column for answer in answers if answer.first_column is not None), None)
+
+
+def _part_on(answer: Answer, columns: Collection[int]) -> float:
+    """The part of an answer's weight on the image that rests on ``columns``; a token that pays none: 0."""
+    image = answer.image * (answer.image_columns or 0)
+    sunk = _sunk(answer, columns)[0]
+    return float(np.divide(sunk, image, out=np.zeros_like(sunk), where=image > 0).mean())
 
 
 def _sunk(answer: Answer, columns: Collection[int]) -> tuple[np.ndarray, int]:

@@ -124,11 +124,13 @@ def correlate(
             given = "" if covariates is None else " at a given length"
             return Correlation(None, None, n, f"{name} does not vary{given}")
     rng = np.random.default_rng(seed)
-    drawn = rng.permuted(np.broadcast_to(right, (resamples, n)), axis=1)
-    drawn = _residual(drawn.T, basis).T
-    found = (drawn @ left) / (np.linalg.norm(drawn, axis=1).clip(_TINY) * size)
     r = float(left @ right / (size * math.sqrt(right @ right)))
-    beyond = int((np.abs(found) >= abs(r) * (1 - 1e-9)).sum())  # ties, which differ in rounding only, count
+    beyond = 0
+    for at in range(0, resamples, _BLOCK):
+        drawn = rng.permuted(np.broadcast_to(right, (min(_BLOCK, resamples - at), n)), axis=1)
+        drawn = _residual(drawn.T, basis).T
+        found = (drawn @ left) / (np.linalg.norm(drawn, axis=1).clip(_TINY) * size)
+        beyond += int((np.abs(found) >= abs(r) * (1 - 1e-9)).sum())  # ties differ in rounding only, and count
     return Correlation(r, (beyond + 1) / (resamples + 1), n)
 
 
@@ -143,7 +145,8 @@ def wilson(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
     share = correct / count
     centre = share + z * z / (2 * count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return (centre - half) / (1 + z * z / count), (centre + half) / (1 + z * z / count)
+    low, high = (centre - half) / (1 + z * z / count), (centre + half) / (1 + z * z / count)
+    return max(low, 0.0), min(high, 1.0)  # rounding leaves a little less than 0, or more than 1
 
 
 def paired_shares(lost: int, won: int, count: int, z: float = 1.96) -> tuple[Estimate, float]:

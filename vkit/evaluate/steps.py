@@ -16,13 +16,18 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 # A line that says that it begins a step. A bare number must be followed by a mark and a blank: "3.5" is none.
+# Marks and blanks are one class: repeated apart they would match a ruler of dashes in endless ways.
 _NUMBERED = re.compile(
-    r"^[ \t]*(?:[#>*_-]+[ \t]*)*(?:step[ \t]*\d+\b|\(?\d{1,2}[.):][ \t*_]*(?=\s))",
+    r"^[ \t#>*_-]*(?:step[ \t]*\d+\b|\(?\d{1,2}[.):][ \t*_]*(?=\s))",
     re.IGNORECASE | re.MULTILINE,
 )
 _LINE = re.compile(r"^[ \t]*(?=\S)", re.MULTILINE)
-# A sentence ends with . ! or ? before a blank and what begins another one; "sin. 30" and "2. 5" do not.
-_SENTENCE = re.compile(r"(?:\A|(?<=[.!?])[ \t]+(?=[\"'(\[]?[A-Z\u00c0-\u00de\u2220\u25b3\u2200-\u22ff]))\s*")
+# A sentence ends with . ! or ? before a blank and what begins another one, a calculation too: "= 63. 180-63";
+# "sin. 30" and "2. 5" are none.
+_SENTENCE = re.compile(
+    r"\A|(?<=[.!?])[ \t]+(?=[\"'(\[]?[A-Z\u00c0-\u00de\u2220\u25b3\u2200-\u22ff])"
+    r"|(?<=\d[.])[ \t]+(?=\d+(?:\.\d+)?\s*[-+*/=\u00d7\u00f7])"
+)
 
 
 def find_steps(pieces: Sequence[str]) -> list[tuple[int, int]]:
@@ -36,7 +41,7 @@ def find_steps(pieces: Sequence[str]) -> list[tuple[int, int]]:
         return [(0, len(pieces))] if pieces else []
     starts: list[int] = []
     for pattern in (_NUMBERED, _LINE, _SENTENCE):
-        starts = [match.start() for match in pattern.finditer(text)]
+        starts = [_first_letter(text, match.start()) for match in pattern.finditer(text)]
         if len(starts) > 1:
             break
     ends = list(accumulate(len(piece) for piece in pieces))  # in characters, of each token
@@ -48,3 +53,8 @@ def find_steps(pieces: Sequence[str]) -> list[tuple[int, int]]:
     borders.add(0)
     ordered = [*sorted(borders), len(pieces)]
     return list(pairwise(ordered))
+
+
+def _first_letter(text: str, place: int) -> int:
+    """The first place from ``place`` on that is no blank: a token of full stop and blank ends a step."""
+    return place + len(text[place:]) - len(text[place:].lstrip())

@@ -94,7 +94,7 @@ class Chart:
 
     def draw(self, description: str, *, width: int, height: int, kind: str = "") -> str:
         """The chart as an SVG element with ``kind`` among its classes; a reader hears ``description``."""
-        left = 14 + LETTER * max(len(name) for _, name in self.y_ticks)
+        left = 18 + LETTER * max(len(name) for _, name in self.y_ticks)
         names = [line.name for line in self.lines] + [area.name for area in self.areas]
         right = width - 20 - LETTER * max(map(len, names), default=0)
         bottom = height - 14 - 17 * max(name.count("\n") + 1 for _, name in self.x_ticks)
@@ -163,10 +163,13 @@ class Chart:
         ends = [(frame.x(line.points[-1][0]), frame.y(line.points[-1][1])) for line in drawn]
         # A line that ends early bears its name there; the others' names share the margin.
         margin = [place for place, (x, _) in enumerate(ends) if frame.right - x < EARLY]
-        levels = dict(zip(margin, spread_labels([ends[k][1] for k in margin], frame.top, frame.bottom)))
+        early = [place for place in range(len(ends)) if place not in margin]
+        levels: dict[int, float] = {}
+        for group in (margin, early):
+            levels |= zip(group, spread_labels([ends[k][1] for k in group], frame.top, frame.bottom))
         for place, (line, (end_x, end_y)) in enumerate(zip(drawn, ends)):
-            level = levels.get(place, end_y)
-            name_x = frame.right + 8 if place in levels else end_x + 12
+            level = levels[place]
+            name_x = frame.right + 8 if place in margin else end_x + 12
             places = [(frame.x(x), frame.y(y)) for x, y in line.points]
             course = "L".join(f"{x} {y}" for x, y in places)
             markers = "".join(
@@ -270,7 +273,8 @@ def draw_grid(values: Sequence[Sequence[float]], *, levels: int, row_name: str, 
 
     Numbered rows and columns; the caller says in words what is seen and adds `draw_steps` as its legend.
     """
-    cell, left, top = 12, 34, 26
+    rows, columns = len(values), len(values[0])
+    cell, left, top = min(max(12, 384 // columns), 24), 34, 26
     paths: dict[int, list[str]] = {}
     for row, line in enumerate(values):
         for column, value in enumerate(line):
@@ -281,22 +285,21 @@ def draw_grid(values: Sequence[Sequence[float]], *, levels: int, row_name: str, 
         f'<path class="h{level}" d="{"".join(place + square for place in places)}"/>'
         for level, places in sorted(paths.items())
     )
-    rows, columns = len(values), len(values[0])
     texts = [f'<text x="2" y="12">{escaped(row_name)} ↓ {escaped(column_name)} →</text>']
     texts += [
-        f'<text x="{left - 6}" y="{top + cell * row + 10}" text-anchor="end">{row}</text>'
+        f'<text x="{left - 6}" y="{top + cell * row + cell // 2 + 4}" text-anchor="end">{row}</text>'
         for row in range(0, rows, max(1, -(-rows // 8)))
     ]
     foot = top + cell * rows + 14
     texts += [
-        f'<text x="{left + cell * column + 6}" y="{foot}" text-anchor="middle">{column}</text>'
+        f'<text x="{left + cell * column + cell // 2}" y="{foot}" text-anchor="middle">{column}</text>'
         for column in range(0, columns, max(1, -(-columns // 8)))
     ]
     # Wide enough for its title where there are few columns.
     width, height = max(left + cell * columns + 8, 150), foot + 6
     return (
         f'<svg class="head-grid" role="img" aria-label="{escaped(row_name)} by {escaped(column_name)}" '
-        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" font-size="11">'
+        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" font-size="13">'
         f"{''.join(texts)}{cells}</svg>"
     )
 
@@ -311,7 +314,7 @@ def draw_steps(levels: int, low: str, high: str) -> str:
     label = f"from {escaped(low)} to {escaped(high)}"
     return (
         f'<svg class="head-legend" role="img" aria-label="{label}" viewBox="0 0 {end + 60} 16" '
-        f'width="{end + 60}" height="16" font-size="11">'
+        f'width="{end + 60}" height="16" font-size="13">'
         f'<text x="54" y="13" text-anchor="end">{escaped(low)}</text>'
         f'{swatches}<text x="{end + 6}" y="13">{escaped(high)}</text></svg>'
     )

@@ -162,6 +162,8 @@ def _looks(
 ) -> tuple[Maps | None, list[int]]:
     """An item's maps and the positions to draw over its picture; no maps where there is nothing to draw."""
     maps = None if item["image"] is None else read_maps(folder, item)
+    if maps is not None:
+        open_image(resolve_inside(folder, item["image"]))  # a damaged one is refused before anything is drawn
     if tokens:
         if maps is None:
             raise VkitError(f"item {item['id']!r} has no maps of attention; choose no token, or another item")
@@ -171,7 +173,7 @@ def _looks(
         return None, []
     largest = largest_ratios(item, 1)
     if not largest:
-        on_note(f"item {item['id']!r} has no token with a ratio: its heat-map alone is drawn")
+        on_note(f"item {item['id']!r} has no visible token with a ratio: its heat-map alone is drawn")
     return maps, largest
 
 

@@ -118,7 +118,9 @@ def overlay_on(
         surface.text(margin, margin + 0.95 * font_size, line, size=font_size)
     surface.picture(blended, (left, top, left + wide, top + high))
     paper = 255 if _is_light(image) else 0
-    _draw_legend(surface, (margin, legend), font_size, inner, colour, full, paper)
+    beyond = full * 1.001 < drawn.max(initial=0.0)
+    highest = f"{full:.3g}" + " and above" * bool(beyond)
+    _draw_legend(surface, (margin, legend), font_size, inner, colour, highest, paper)
 
 
 def strongest(boxes: np.ndarray, tokens: Iterable[np.ndarray], size: tuple[int, int]) -> float:
@@ -200,15 +202,15 @@ def _draw_legend(
     size: float,
     width: float,
     colour: str,
-    full: float,
+    high: str,
     paper: int,
 ) -> None:
-    """One line: no attention, the colours, and the attention of full strength.
+    """One line: no attention, the colours, and ``high``, the attention of full strength.
 
     The colours are those over white, or black under a dark picture: what the eye sees, transparency included.
     """
     left, top = corner
-    low, high = "attention 0", f"{full:.3g}"
+    low = "attention 0"
     gap = 0.6 * size
     start = left + surface.measure(low, size) + gap
     stop = min(start + 16 * size, left + width - surface.measure(high, size) - gap)

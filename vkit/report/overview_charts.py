@@ -177,8 +177,8 @@ def ratio_by_length(runs: Sequence[RunFigures]) -> str:
         return _drawn_one(runs, chart, "Ratio of each answer against its number of output tokens.")
 
     note = (
-        f"{_length_words(runs)} The ratio grows with position, so longer answers have larger ratios however "
-        "much the model looks."
+        f"{_length_words(runs)} The ratio changes along an answer, so answers of other lengths have other "
+        "ratios however much the model looks."
     )
     return _section("Ratio against length", note, _key(runs, "path") + _per_run(runs, draw))
 
@@ -223,9 +223,10 @@ def matched_difference(pair: Mapping[str, Any]) -> str:
         step_ticks(int(points[-1][0])),
         even_ticks(min(heights), max(heights)),
         x_title="position in the output",
-        y_title="difference of the mean ratio, over problems whose answers are both so long",
+        y_title="difference of the mean ratio",
     )
-    return f"<figure>{chart.draw_both('Difference of the ratios at equal positions.')}</figure>"
+    drawn = chart.draw_both("Difference of the ratios at equal positions.")
+    return f'<p class="note">At each position, over the problems whose answers both reach it.</p>{drawn}'
 
 
 def _section(title: str, note: str, content: str) -> str:
@@ -241,7 +242,7 @@ def _drawn_one(runs: Sequence[RunFigures], chart: Chart, description: str) -> st
     """The chart of one run: over the whole width where it is alone, small beside those of the others."""
     if len(runs) == 1:
         return chart.draw_both(description)
-    return chart.draw(description, width=520, height=320)
+    return chart.draw(description, width=440, height=300)
 
 
 def _per_run(runs: Sequence[RunFigures], draw: Callable[[RunFigures], str | None]) -> str:
@@ -291,7 +292,8 @@ def _length_words(runs: Sequence[RunFigures]) -> str:
     for run in runs:
         ratio, length = _column(run, "ratio"), _column(run, "length")
         if len(ratio) >= MIN_ITEMS and ratio.std() > 0 and length.std() > 0:
-            found.append(f"{run.name} {np.corrcoef(ratio, length)[0, 1]:.2f}".replace("-", "−"))
+            correlation = f"{np.corrcoef(ratio, length)[0, 1]:.2f}".replace("-", "−")
+            found.append(f"{run.name} {correlation}")
     return f"Correlation of ratio and length: {', '.join(found)}." if found else ""
 
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from vkit.report.markup import escaped, percent
 
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def table(kind: str, label: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> str:
     """A table of cells that are HTML already, in a box that scrolls.
@@ -40,12 +42,19 @@ def table(kind: str, label: str, heads: Sequence[str], rows: Iterable[Sequence[s
 def figure(value: float | None, digits: int = 4) -> str:
     """Significant digits, or a dash; what is below rounding is zero.
 
-    >>> figure(0.000158234), figure(-1.5), figure(None)
-    ('0.0001582', '−1.5', '–')
+    >>> figure(0.000158234), figure(-1.5), figure(0.00001), figure(12345.6), figure(None)
+    ('0.0001582', '−1.500', '1.000 × 10⁻⁵', '12346', '–')
     """
     if value is None or np.isnan(value):
         return "–"
-    return f"{value:.{digits}g}".replace("-", "−") if abs(value) > 1e-12 else "0"
+    if abs(value) <= 1e-12:
+        return "0"
+    written = f"{value:#.{digits}g}".removesuffix(".")
+    if "e+" in written:
+        written = f"{value:.0f}"
+    base, _, power = written.partition("e-")
+    small = f" × 10⁻{str(int(power)).translate(_RAISED)}" if power else ""
+    return base.replace("-", "−") + small
 
 
 def percent_or_dash(share: float | None) -> str:

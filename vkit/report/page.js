@@ -11,6 +11,7 @@ function showView(view) {
   $("tab-overview").ariaCurrent = view === "overview" ? "page" : null;
   $("tab-items").ariaCurrent = view === "overview" ? null : view === "items" ? "page" : "true";
   hideCard();
+  clearTimeout(addressDue);
 }
 
 function follow() { // the address
@@ -27,12 +28,12 @@ function follow() { // the address
 
 function followItem(wanted) {
   const index = items.findIndex(({ id }) => id.replace(/\p{Surrogate}/gu, "\ufffd") === wanted.get("item"));
-  const run = Number(wanted.get("run") ?? 0);
-  if (index < 0 || !items[index].runs[run]) {
-    showView("item");
-    Object.assign(state, { index: -1, item: null });
-    $("item-title").textContent = `Item ${named(wanted.get("item"))}`;
-    const which = `${named(wanted.get("item"))}${index < 0 ? "" : ` of run ${run}`}`;
+  const figures = items[index]?.runs ?? [];
+  const run = wanted.has("run") ? Number(wanted.get("run")) : figures.findIndex(Boolean);
+  if (!figures[run]) {
+    Object.assign(state, { index, run: -1, item: null, token: -1 });
+    showBar(wanted.get("item"), figures);
+    const which = `${named(wanted.get("item"))}${index < 0 ? "" : ` of ${runs[run]?.name ?? "such a run"}`}`;
     return fail(`The page has no item ${which}; choose one under Items.`);
   }
   return choose(index, run, Number(wanted.get("token")) || 0);
@@ -43,14 +44,8 @@ function followItem(wanted) {
 async function choose(index, run, token) {
   const arriving = state.view !== "item";
   Object.assign(state, { index, run, item: null, token: -1 });
-  showView("item");
   const { id, runs: figures } = items[index];
-  const rank = list.shown.indexOf(index);
-  $("item-title").textContent = `Item ${named(id)}`;
-  $("place-in-list").textContent = rank < 0 ? "" : `${rank + 1} of ${list.shown.length}`;
-  $("previous").disabled = rank <= 0;
-  $("next").disabled = rank < 0 || rank === list.shown.length - 1;
-  showRuns(figures);
+  showBar(id, figures);
   if (arriving) scrollTo(0, 0);
   let item;
   try {
@@ -64,6 +59,16 @@ async function choose(index, run, token) {
   showItem(item);
   chooseToken(Math.min(Math.max(token, 0), item.tokens.length - 1));
   if (arriving) $("tokens").focus({ preventScroll: true });
+}
+
+function showBar(name, figures) { // of the item at state.index: where it stands, and which runs have it
+  showView("item");
+  const rank = list.shown.indexOf(state.index);
+  $("item-title").textContent = `Item ${named(name)}`;
+  $("place-in-list").textContent = rank < 0 ? "" : `${rank + 1} of ${list.shown.length}`;
+  $("previous").disabled = rank <= 0;
+  $("next").disabled = rank < 0 || rank === list.shown.length - 1;
+  showRuns(figures);
 }
 
 function fail(message) {
@@ -94,6 +99,7 @@ function showItem(item) {
   $("mark").textContent = MARKS.get(item.correct)[1];
   $("mark").className = item.correct === false ? "wrong" : "";
   $("no-picture").textContent = !item.picture ? "This item has no picture, so there is no overlay."
+    : !item.tokens.length ? "No overlay: there is no token to draw it for."
     : !item.map ? "No overlay: where this model’s image tokens lie in the picture is unknown."
     : item.map.unplaced ? `Not drawn: image tokens outside the picture (${item.map.unplaced}).` : "";
   $("frame").hidden = !item.picture;
@@ -108,7 +114,7 @@ function showItem(item) {
   showHeads(item);
 }
 
-$("table").addEventListener("toggle", () => {
+on("table", "toggle", () => {
   if (!$("table").open) return;
   const { item } = state;
   const heads = ["Position", "Token", "Ratio", "V", "P", "Image share", "First-token share", "Step"];
@@ -116,13 +122,16 @@ $("table").addEventListener("toggle", () => {
   const row = (kind, texts) => element("tr", {}, ...texts.map((textContent) => element(kind, { textContent })));
   $("table").querySelector("div").replaceChildren(element("table", {}, element("thead", {}, row("th", heads)),
     element("tbody", {}, ...item.tokens.map((piece, j) =>
-      row("td", [j, named(piece), ...figures.map((values) => format(values[j])), stepOf(item, j) + 1])))));
+      row("td", [j, named(piece), ...figures.map((values) => format(values[j])), stepOf(item, j) + 1 || "none"])))));
 });
 
 // ---- The chosen token ----
 
+let addressDue; // browsers refuse addresses that change as fast as a held key repeats
+
 function chooseToken(index) {
   const { item } = state;
+  if (!item) return;
   if ($(`token-${state.token}`)) $(`token-${state.token}`).ariaSelected = "false";
   state.token = index;
   hideCard();
@@ -132,7 +141,9 @@ function chooseToken(index) {
   showProfile(item, index);
   if (cell.layer >= 0) readCell(cell.layer, cell.head);
   drawPicture();
-  history.replaceState(null, "", address(state.index, state.run, Math.max(index, 0)));
+  clearTimeout(addressDue);
+  const here = address(state.index, state.run, Math.max(index, 0));
+  addressDue = setTimeout(() => history.replaceState(null, "", here), 200);
 }
 
 // ---- Going on: to another item, another run, back ----
@@ -143,13 +154,15 @@ function switchRun(run) { // the same position, where the other answer is long e
 }
 
 function goOn(step) {
-  const next = list.shown[list.shown.indexOf(state.index) + step];
-  if (next === undefined || state.index < 0) return;
+  const rank = list.shown.indexOf(state.index);
+  const next = list.shown[rank + step];
+  if (next === undefined || rank < 0) return;
   const run = items[next].runs[state.run] ? state.run : items[next].runs.findIndex(Boolean);
   choose(next, run, 0);
 }
 
 function nextRun() {
+  if (state.index < 0) return;
   const { runs: figures } = items[state.index];
   const others = runs.map((_, k) => (state.run + 1 + k) % runs.length);
   const run = others.find((other) => figures[other]);
@@ -163,6 +176,7 @@ addEventListener("keydown", (event) => {
   if (state.view === "overview" || event.altKey || event.ctrlKey || event.metaKey) return;
   if (event.key === "Escape") {
     if (!$("card").hidden) return hideCard();
+    if (event.target.type === "search" && event.target.value) return; // the browser empties it
     location.hash = state.view === "item" ? "#items" : "#";
     return;
   }
@@ -171,8 +185,8 @@ addEventListener("keydown", (event) => {
 });
 
 for (const id of ["overlay", "scale", "marks-on"]) $(id).addEventListener("change", drawPicture);
-$("token-scale").addEventListener("change", colourTokens);
-$("ramp").addEventListener("change", () => {
+on("token-scale", "change", colourTokens);
+on("ramp", "change", () => {
   colourTokens();
   showHeads(state.item);
   showProfile(state.item, state.token);

@@ -71,7 +71,8 @@ def write_page(
 
     Raises:
         VkitError: a run cannot be read or holds no item, a run is given twice, an id stands twice in a run,
-            items exceed ``max_mib``, the folder of ``out`` does not exist, or ``<out>_files`` is not ours.
+            items exceed ``max_mib``, the folder of ``out`` does not exist or ``out`` does not end in
+            ``.html``, or ``<out>_files`` is not ours.
     """
     folders = [runs] if isinstance(runs, Path) else list(runs)
     path = _page_path(folders, out)
@@ -106,6 +107,8 @@ def _page_path(folders: Sequence[Path], out: Path | None) -> Path:
     path = out or folders[0] / "index.html"
     if not path.name or path.is_dir():
         raise VkitError(f"{path} is a folder; name a file for the page, as {path / 'page.html'}")
+    if path.suffix.lower() != ".html":  # items.jsonl, for instance, would be lost
+        raise VkitError(f"{path} is no name of a page; choose one that ends in .html")
     if not path.parent.is_dir():
         raise VkitError(f"folder {path.parent} for the page does not exist; create it first")
     return path
@@ -198,10 +201,9 @@ def _comparison(runs: Sequence[RunFigures]) -> dict[str, Any] | str | None:
     try:
         return compare([run.folder for run in runs])
     except VkitError as error:
-        line = str(error)
-        for run in runs:  # a page that travels names no folder of this machine
-            line = line.replace(str(run.folder), run.name)
-        return line
+        names = {str(run.folder): run.name for run in runs}  # a page that travels names no folder of ours
+        folders = "|".join(re.escape(folder) for folder in sorted(names, key=len, reverse=True))
+        return re.sub(rf"(?<![\w./-])({folders})(?![\w/-])", lambda found: names[found[0]], str(error))
 
 
 def _data(runs: Sequence[RunFigures], store: ItemStore) -> Iterator[str]:

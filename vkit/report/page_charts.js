@@ -168,16 +168,16 @@ function pointedAt(event, node, layers, heads) {
   return [part(event.clientY - top, height, layers), heads && part(event.clientX - left, width, heads)];
 }
 
-$("grid").addEventListener("pointermove", (event) => {
+on("grid", "pointermove", (event) => {
   const { layers, heads } = state.item.heads;
   readCell(...pointedAt(event, $("grid"), layers, heads));
 });
 
-$("profile").addEventListener("pointermove", (event) => {
+on("profile", "pointermove", (event) => {
   if (state.item.heads) readCell(pointedAt(event, $("profile"), state.item.heads.layers, 0)[0], -1);
 });
 
-$("grid").addEventListener("keydown", (event) => {
+on("grid", "keydown", (event) => {
   const { layers, heads } = state.item.heads;
   const moves = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
   if (!Object.hasOwn(moves, event.key)) return;

@@ -9,15 +9,15 @@ const $ = (id) => document.getElementById(id);
 // ---- Text and numbers ----
 
 // Control characters, marks of direction and halves of surrogate pairs are named, so that none hides or reorders.
-const CONTROLS = "\\0-\\x09\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
-  + "\\ufeff\\ufff9-\\ufffb";
-const UNSEEN = new RegExp(`[${CONTROLS}\\ud800-\\udfff]`, "gu");
+// The two joiners stay: Persian, Hindi and families of emoji need them.
+const UNSEEN = /(?![\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu;
 const codePoint = (c) => `U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 const visible = (text) => text.replace(UNSEEN, (c) => `⟨${codePoint(c)}⟩`);
 const named = (piece) => visible(piece).replaceAll("\n", "↵") || "∅";
 
 function format(value, digits = 4) {
   if (value === null || value === undefined) return "undefined";
+  if (Math.abs(value.toPrecision(digits)) >= 10 ** digits) return value.toFixed(0);
   if (value === 0 || Math.abs(value) >= 0.001) return value.toPrecision(digits);
   const [figures, power] = value.toExponential(digits - 1).split("e");
   return `${figures} × 10${[...power].map((c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]).join("")}`;
@@ -47,13 +47,19 @@ function shape(name, attributes) { // an element of SVG
   return node;
 }
 
+function on(id, kind, handler) { // while an item loads, what still stands there of the one before takes no input
+  $(id).addEventListener(kind, (event) => state.item && handler(event));
+}
+
 // ---- Items ----
 
 const kept = new Map(); // from an item's key to the promise of it, the one asked for longest ago first
 const awaited = new Map(); // from the key of a file that is being read to what takes its item
 
 function vkitItem(key, item) { // every file beside the page is one call of this
-  awaited.get(key)?.(item);
+  const take = awaited.get(key);
+  awaited.delete(key);
+  take?.(item);
 }
 
 function loadItem(key) {
@@ -62,7 +68,8 @@ function loadItem(key) {
   kept.delete(key);
   kept.set(key, item);
   item.catch(() => kept.delete(key)); // the next try reads the file again
-  if (kept.size > KEPT_ITEMS) kept.delete(kept.keys().next().value);
+  const idle = [...kept.keys()].find((each) => each !== key && !awaited.has(each));
+  if (kept.size > KEPT_ITEMS && idle) kept.delete(idle);
   return item;
 }
 

@@ -26,6 +26,8 @@ from vkit.report.markup import as_data
 SMALL_PAGE_MIB = 4.0  # of items: below it a page holds them itself, unless told otherwise
 _OURS = re.compile(r"\d+-\d+-[0-9a-f]{12}\.js|\.\d+-\d+-[0-9a-f]{12}\.js\.part")  # the latter: after a kill
 
+_DESKTOPS = (".DS_Store", "Thumbs.db", "desktop.ini")  # left by file managers that showed the folder
+
 
 class ItemStore:
     """Takes a page's items one by one and keeps no more than `SMALL_PAGE_MIB` of them, unless it embeds all.
@@ -110,7 +112,8 @@ class ItemStore:
 
     def _refuse_strangers(self) -> None:
         if self._place.is_dir():
-            strangers = sorted(p.name for p in self._place.iterdir() if not _OURS.fullmatch(p.name))
+            names = sorted(path.name for path in self._place.iterdir())
+            strangers = [name for name in names if not _OURS.fullmatch(name) and name not in _DESKTOPS]
             if strangers:
                 raise VkitError(
                     f"{self._place} holds {strangers[0]!r}, which is no page's; move it away, or give the "

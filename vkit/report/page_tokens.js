@@ -45,11 +45,11 @@ function tint(strength) { // the more, the darker; lightened on the white sheet,
   return ramp(colours, strength).map((c) => (colours === "oranges" ? c : blend(255, c, cover)));
 }
 
-$("tokens").addEventListener("click", ({ target }) => {
+on("tokens", "click", ({ target }) => {
   if (target.role === "option") chooseToken(Number(target.id.slice(6)));
 });
 
-$("tokens").addEventListener("keydown", (event) => {
+on("tokens", "keydown", (event) => {
   const last = state.item.tokens.length - 1;
   const move = { ArrowRight: () => state.token + 1, ArrowLeft: () => state.token - 1, ArrowDown: () => onNextLine(1),
     ArrowUp: () => onNextLine(-1), Home: () => 0, End: () => last }[event.key];
@@ -154,7 +154,7 @@ function hideCard() {
   $("card").hidden = true;
 }
 
-$("tokens").addEventListener("pointerover", ({ target, pointerType }) => {
+on("tokens", "pointerover", ({ target, pointerType }) => {
   if (target.role === "option" && pointerType === "mouse") showCard(Number(target.id.slice(6)));
   else hideCard();
 });
