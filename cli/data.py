@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from vkit.cli import data_import, data_pairs
+from vkit.cli import data_import, data_pairs, data_smart
 
 
 @click.group("data")
@@ -24,7 +24,8 @@ def command() -> None:
 @command.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def check(path: Path) -> None:
-    """Read every record and image of PATH: samples, pairs or conversations in JSON Lines, or Geometry3K.
+    """Read every record and image of PATH: a file of samples, pairs or conversations in JSON Lines, or the
+    official folder of Geometry3K, SMART-101, MathVista, MathVerse or We-Math (these three as parquet too).
 
     Each bad record is told on stderr by file, line and reason; a summary goes to stdout as JSON. Exit 1 if
     any record is bad.
@@ -33,6 +34,7 @@ def check(path: Path) -> None:
     vkit data check problems.jsonl
     vkit data check pairs.jsonl
     vkit data check geometry3k/
+    vkit data check SMART101-Data/
     """
     from tqdm import tqdm
 
@@ -63,7 +65,7 @@ def sketch(count: int, seed: int, out: Path) -> None:
 
     \b
     vkit data sketch --count 6 --out problems
-    vkit attn-ratio --model tiny --data problems/problems.jsonl --out runs/tiny
+    vkit attn-ratio --model tiny-random --data problems/problems.jsonl --max-new-tokens 40 --out runs/try
     """
     from vkit.synthesis.sketches import write_sketches
 
@@ -71,7 +73,7 @@ def sketch(count: int, seed: int, out: Path) -> None:
     click.echo(json.dumps({"path": str(path), "records": count}))
 
 
-for other in (data_import.pairs, data_pairs.render, data_pairs.augment):
+for other in (data_import.pairs, data_pairs.render, data_pairs.augment, data_smart.smart_mini):
     command.add_command(other)
 
 

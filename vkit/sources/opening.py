@@ -16,6 +16,14 @@ from vkit.records import BadRecord, Pair, Sample, parse_pair, parse_sample, scan
 from vkit.sources.geometry3k import is_geometry3k, scan_geometry3k
 from vkit.sources.json_array import refuse_array
 from vkit.sources.llava import Conversation, parse_conversation
+from vkit.sources.mathverse import KEYS as MATHVERSE
+from vkit.sources.mathverse import scan_mathverse
+from vkit.sources.mathvista import KEYS as MATHVISTA
+from vkit.sources.mathvista import scan_mathvista
+from vkit.sources.official_rows import holds_rows
+from vkit.sources.smart101 import is_smart101, scan_smart101_samples
+from vkit.sources.wemath import KEYS as WEMATH
+from vkit.sources.wemath import scan_wemath
 
 # What a line of JSON holds, by kind.
 PARSERS: dict[str, Callable[[str, Path], Any]] = {
@@ -24,15 +32,20 @@ PARSERS: dict[str, Callable[[str, Path], Any]] = {
     "conversation": parse_conversation,
 }
 
+BENCHMARKS = ("Geometry3K", "SMART-101", "MathVista", "MathVerse", "We-Math")
+
+# Releases whose rows tell them apart, in a file or in a folder.
+RELEASES = ((MATHVISTA, scan_mathvista), (MATHVERSE, scan_mathverse), (WEMATH, scan_wemath))
+
 
 def scan(path: Path) -> Iterator[Sample | BadRecord]:
-    """The problems of a JSON Lines file or of an official folder, the bad ones as `BadRecord`.
+    """The problems of a JSON Lines file or of an official release, the bad ones as `BadRecord`.
 
     Raises:
         VkitError: nothing is there, it is no source that vkit knows, or it holds records of another kind.
     """
-    if _is_folder(path):
-        return scan_geometry3k(path)
+    if (read := _release_reader(path)) is not None:
+        return read(path, False)
     if (kind := kind_of(path)) != "sample":
         raise VkitError(f"{path} holds {kind}s, but problems are asked for; give a file of samples")
     return scan_samples(path)
@@ -44,8 +57,8 @@ def scan_whole(path: Path) -> Iterator[Sample | Pair | Conversation | BadRecord]
     Raises:
         VkitError: nothing is there, or it is no source that vkit knows.
     """
-    if _is_folder(path):
-        return _opened(path)
+    if (read := _release_reader(path)) is not None:
+        return read(path, True)
     kind = kind_of(path)
     parse = PARSERS[kind]
     return scan_records(
@@ -91,13 +104,21 @@ def holders(record: Sample | Pair | Conversation) -> list[Sample | Conversation]
     return [holder for holder in both if holder.image is not None]
 
 
-def _is_folder(path: Path) -> bool:
-    """Whether the path is a folder that vkit knows, and not a file."""
+def _release_reader(path: Path) -> Callable[[Path, bool], Iterator[Sample | BadRecord]] | None:
+    """What reads a release, with every picture opened or not; None for a file of vkit's own or LLaVA's."""
+    give = "give a JSON Lines file, or the release of a benchmark: " + ", ".join(BENCHMARKS)
     if not path.exists():
-        raise VkitError(f"{path} does not exist; give a JSON Lines file or a Geometry3K folder")
-    if path.is_dir() and not is_geometry3k(path):
-        raise VkitError(f"{path} is no folder that vkit knows; give a JSON Lines file or a Geometry3K folder")
-    return path.is_dir()
+        raise VkitError(f"{path} does not exist; {give}")
+    for keys, scan_release in RELEASES:
+        if holds_rows(path, keys):
+            return lambda place, pictures: _opened(scan_release(place), pictures)
+    if not path.is_dir():
+        return None
+    if is_geometry3k(path):
+        return lambda folder, pictures: _opened(scan_geometry3k(folder), pictures)
+    if is_smart101(path):
+        return lambda folder, pictures: scan_smart101_samples(folder, pictures=pictures)
+    raise VkitError(f"{path} is no folder that vkit knows; {give}")
 
 
 Record = TypeVar("Record", Sample, Pair, Conversation)
@@ -109,12 +130,13 @@ def _with_pictures(record: Record) -> Record:
     return record
 
 
-def _opened(folder: Path) -> Iterator[Sample | BadRecord]:
-    for record in scan_geometry3k(folder):
-        if isinstance(record, Sample):
+def _opened(records: Iterator[Sample | BadRecord], pictures: bool) -> Iterator[Sample | BadRecord]:
+    """The records, with every picture opened where ``pictures`` says so."""
+    for record in records:
+        if pictures and isinstance(record, Sample):
             try:
                 yield _with_pictures(record)
             except VkitError as error:
-                yield BadRecord(str((folder / str(record.image)).parent), str(error))
+                yield BadRecord(str((record.folder / str(record.image)).parent), str(error))
         else:
             yield record

@@ -29,6 +29,7 @@ from vkit.errors import VkitError
 from vkit.jsonl import JsonlStore, read_json, read_jsonl, write_json
 from vkit.models.protocol import weights_digest
 from vkit.train import checkpoint
+from vkit.train.claim import claim
 from vkit.train.data import Order
 from vkit.train.recipes import Recipe
 from vkit.train.schedule import warmup_cosine
@@ -60,7 +61,7 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     settings = _settings(task, recipe)
-    _claim(out, settings)
+    claim(out, settings)
     if (out / SUMMARY).is_file():
         return read_json(out / SUMMARY)
     # One process holds the log, and with it the folder, until all stands there.
@@ -298,24 +299,6 @@ def _settings(task: Task, recipe: Recipe) -> dict[str, Any]:
         "examples": len(task.examples),
         "model": weights_digest(task.adapter),
     }
-
-
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    path = out / "settings.json"
-    if not path.exists():
-        write_json(path, settings)
-        return
-    theirs = read_json(path)
-    if theirs == settings:
-        return
-    ours, others = (
-        {**s.get("recipe", {}), **{k: v for k, v in s.items() if k != "recipe"}} for s in (settings, theirs)
-    )
-    name = next((key for key in ours if ours[key] != others.get(key)), "settings.json")
-    raise VkitError(
-        f"{out} was made with other settings ({name}: {others.get(name)!r} there, {ours.get(name)!r} now);"
-        " choose another --out, or remove it"
-    )
 
 
 def _save_model(task: Task, out: Path) -> None:

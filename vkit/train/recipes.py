@@ -15,9 +15,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vkit.errors import VkitError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ALL_PARTS = ("vision_tower", "connector", "language_model")
 
@@ -192,11 +195,11 @@ SFT_RECIPES: dict[str, SftRecipe] = {
     "tiny": SftRecipe(batch_size=48, max_steps=400, **_TINY),
 }
 
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+AnyRecipe = TypeVar("AnyRecipe", bound="DataclassInstance")
 
 
 def override(recipe: AnyRecipe, values: Mapping[str, Any]) -> AnyRecipe:
-    """The recipe with other values; text is read as the field's type.
+    """The recipe, a dataclass of plain values, with others; text is read as the field's type.
 
     Raises:
         VkitError: a name that the recipe has not, or a value of another type or out of its range.

@@ -1,0 +1,177 @@
+"""``vkit train-smart``: SmarterVLM on SMART-101."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vkit.cli.training import read_values, say
+
+
+@click.command("train-smart")
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="SMART-101's folder, or one in its layout."
+)
+@click.option(
+    "--vision",
+    multiple=True,
+    metavar="NAME",
+    default=("facebook/dinov2-base", "google/siglip-base-patch16-224"),
+    show_default=True,
+    help="An image encoder: a folder, a hub id, 'tiny' or 'tiny-vit'; repeat it to fuse several.",
+)
+@click.option(
+    "--text",
+    metavar="NAME",
+    default="google/siglip-base-patch16-224",
+    show_default=True,
+    help="The text encoder: a folder, a hub id, or 'tiny'.",
+)
+@click.option(
+    "--recipe",
+    "recipe_name",
+    type=click.Choice(["paper", "mini"]),
+    default="paper",
+    show_default=True,
+    help="The paper's values, or what learns smart-mini's puzzles on two CPU cores.",
+)
+@click.option(
+    "--qf",
+    type=click.Choice(["tokens", "paper", "none"]),
+    help="The QF layer: over patches as the paper describes it, over one vector as it is written, or none.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["paper", "merl", "puzzle"]),
+    help="60:20:20 of a puzzle's first 1000 rows, 80:5:15 of all, or whole puzzles held out.",
+)
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training part.")
+@click.option(
+    "--patience", type=click.IntRange(0), help="Stop after so many epochs without better validation; 0 never."
+)
+@click.option("--seeds", default="0,42,7", show_default=True, help="A model is trained for each.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), help="Folder of the features.  [default: OUT/features]"
+)
+@click.option("--no-cache", is_flag=True, help="Run the backbones in every epoch: same result, much slower.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that make batches."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the recipe; may be repeated, and overrules --config.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
+@click.option("--skip-bad", is_flag=True, help="Leave out bad rows, and list them, instead of stopping.")
+@click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+def command(
+    data: Path,
+    vision: tuple[str, ...],
+    text: str,
+    recipe_name: str,
+    qf: str | None,
+    split: str | None,
+    epochs: int | None,
+    patience: int | None,
+    seeds: str,
+    cache: Path | None,
+    no_cache: bool,
+    workers: int,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    device: str,
+    skip_bad: bool,
+    dry_run: bool,
+    out: Path,
+) -> None:
+    """Train a small reasoner on frozen backbones, a model for each seed, and score it by skill.
+
+    The backbones read every picture and question once; epochs then run from the cache. OUT/seed-N gets a log,
+    the best epoch's weights, predictions for `vkit score` and scores; OUT a summary and validation curves.
+    Interrupted, the same command goes on where it was; more --seeds may be added later.
+
+    Rows of the paper's tables are settings: --set use_text=false, use_image, single_image_head, decoder=lstm,
+    repr_size, hidden, heads, dropout, weight_decay, warmup_steps, lr, batch_size, adam_eps, beta2,
+    layer_norm_eps. --dry-run shows them all, with the recipe's values where no option is given.
+
+    \b
+    vkit train-smart --data SMART101-Data --qf tokens --cache features --out runs/smart
+    vkit data smart-mini --rows 600 --out mini
+    vkit train-smart --data mini --vision tiny --vision tiny-vit --text tiny --recipe mini --qf tokens \\
+        --out runs/mini
+    """
+    from vkit.train.recipes import override
+    from vkit.train.smart_recipe import SMART_RECIPES
+
+    if no_cache and cache is not None:
+        raise click.UsageError("--cache and --no-cache exclude one another; give one of them")
+    values: dict[str, Any] = {}
+    for layer in read_values(config, assignments):
+        values.update(layer)
+    options = {"qf": qf, "split": split, "epochs": epochs, "patience": patience}
+    values.update({name: value for name, value in options.items() if value is not None})
+    recipe = override(SMART_RECIPES[recipe_name], values)
+    chosen = _seeds(seeds)
+    if dry_run:
+        from vkit.train.smart import plan_smart
+
+        plan = plan_smart(data, recipe, seeds=chosen, skip_bad=skip_bad)
+        click.echo(json.dumps({"vision": list(vision), "text": text, **plan}, indent=2))
+        return
+    from vkit.train.smart import train_smart
+
+    summary = train_smart(
+        data,
+        recipe,
+        out,
+        vision=vision,
+        text=text,
+        seeds=chosen,
+        cache=cache,
+        cached=not no_cache,
+        device=device,
+        skip_bad=skip_bad,
+        workers=workers,
+        progress=True,
+        tell=say,
+    )
+    click.echo(json.dumps(summary, indent=2))
+    _echo_table(summary)
+
+
+def _seeds(text: str) -> list[int]:
+    words = text.replace(",", " ").split()
+    if not words or not all(word.isascii() and word.isdigit() for word in words):
+        raise click.UsageError(f"--seeds {text!r} must be whole numbers separated by commas, such as 0,42,7")
+    return [int(word) for word in words]
+
+
+def _echo_table(summary: dict[str, Any]) -> None:
+    """A line a skill: validation and test, mean and deviation over the seeds."""
+    from vkit.cli.tables import echo_table
+
+    columns = [("val", "S_acc"), ("test", "S_acc"), ("test", "O_acc"), ("test", "five_option")]
+    names = [*summary["test"]["skills"], "overall"]
+    rows = []
+    for name in names:
+        found = [
+            (summary[part]["overall"] if name == "overall" else summary[part]["skills"].get(name), measure)
+            for part, measure in columns
+        ]
+        rows.append([name, *("-" if scores is None else _cell(scores[measure]) for scores, measure in found)])
+    count = len(summary["seeds"])
+    headings = [f"{count} seed{'s' * (count > 1)}, %", *(f"{part} {measure}" for part, measure in columns)]
+    echo_table(headings, rows, align="lrrrr", err=True)
+
+
+def _cell(score: dict[str, Any]) -> str:
+    deviation = score["deviation"]
+    return f"{score['mean']:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
