@@ -10,10 +10,12 @@ from pathlib import Path
 
 import click
 
+from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL
+
 
 @click.command("attn-ratio")
-@click.option("--model", required=True, help="A folder, a hub id, or offline 'tiny' and 'tiny-random'.")
-@click.option("--adapter", help="A LoRA adapter's folder.")
+@MODEL
+@ADAPTER
 @click.option(
     "--data", type=click.Path(path_type=Path), required=True, help="JSON Lines file or Geometry3K folder."
 )
@@ -46,21 +48,15 @@ import click
     help="Over an answer's tokens; all three are written.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="Of the weights; auto is float32 on the CPU and the checkpoint's elsewhere.",
-)
+@DEVICE
+@DTYPE
 @click.option("--max-new-tokens", type=click.IntRange(1), default=512, show_default=True)
 @click.option(
     "--problem-version",
     metavar="NAME",
     help="Only problems of this version, as their meta names it: vision-dominant, ...",
 )
-@click.option("--limit", type=click.IntRange(1), help="Only the first problems.")
+@LIMIT
 @click.option(
     "--text",
     "answers_file",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from vkit.cli.model_options import DEVICE
+
 
 @click.command("demo")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
@@ -20,7 +22,7 @@ import click
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="That draw.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
+@DEVICE
 def command(out: Path, pairs: int, tests: int, scale: float, seed: int, workers: int, device: str) -> None:
     """Train a small model from nothing in Math-PUMA's stages, and look at what it learned.
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL
+
 if TYPE_CHECKING:
     from vkit.records import Sample
 
@@ -18,8 +20,8 @@ OWN_PROMPT = SUITES[1:]  # those that come with one; Geometry3K's are the study'
 
 
 @click.command("generate")
-@click.option("--model", required=True, help="A folder, a hub id, or offline 'tiny' and 'tiny-random'.")
-@click.option("--adapter", help="A LoRA adapter's folder.")
+@MODEL
+@ADAPTER
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -44,15 +46,9 @@ OWN_PROMPT = SUITES[1:]  # those that come with one; Geometry3K's are the study'
     show_default=True,
     help="Longer outputs are cut, and counted.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Only the first problems.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="Of the weights; auto is float32 on the CPU and the checkpoint's elsewhere.",
-)
+@LIMIT
+@DEVICE
+@DTYPE
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

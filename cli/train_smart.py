@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from vkit.cli.model_options import DEVICE
 from vkit.cli.training import read_values, say
 
 
@@ -41,7 +44,8 @@ from vkit.cli.training import read_values, say
 @click.option(
     "--qf",
     type=click.Choice(["tokens", "paper", "none"]),
-    help="The QF layer: over patches as the paper describes it, over one vector as it is written, or none.",
+    help="The QF layer: over patches as the paper describes it, over one vector as it is written, or none."
+    "  [default: paper, with either recipe; that layer does not read the text]",
 )
 @click.option(
     "--split",
@@ -52,7 +56,14 @@ from vkit.cli.training import read_values, say
 @click.option(
     "--patience", type=click.IntRange(0), help="Stop after so many epochs without better validation; 0 never."
 )
-@click.option("--seeds", default="0,42,7", show_default=True, help="A model is trained for each.")
+@click.option(
+    "--seeds",
+    multiple=True,
+    metavar="N,N",
+    default=("0,42,7",),
+    show_default=True,
+    help="A model is trained for each; those that OUT has already are kept and counted.",
+)
 @click.option(
     "--cache", type=click.Path(path_type=Path), help="Folder of the features.  [default: OUT/features]"
 )
@@ -68,10 +79,16 @@ from vkit.cli.training import read_values, say
     metavar="NAME=VALUE",
     help="A setting of the recipe; may be repeated, and overrules --config.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
+@DEVICE
 @click.option("--skip-bad", is_flag=True, help="Leave out bad rows, and list them, instead of stopping.")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the run, outside the data; continued if there.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on a terminal too.")
 def command(
     data: Path,
     vision: tuple[str, ...],
@@ -81,7 +98,7 @@ def command(
     split: str | None,
     epochs: int | None,
     patience: int | None,
-    seeds: str,
+    seeds: tuple[str, ...],
     cache: Path | None,
     no_cache: bool,
     workers: int,
@@ -91,12 +108,17 @@ def command(
     skip_bad: bool,
     dry_run: bool,
     out: Path,
+    as_json: bool,
 ) -> None:
     """Train a small reasoner on frozen backbones, a model for each seed, and score it by skill.
 
     The backbones read every picture and question once; epochs then run from the cache. OUT/seed-N gets a log,
     the best epoch's weights, predictions for `vkit score` and scores; OUT a summary and validation curves.
-    Interrupted, the same command goes on where it was; more --seeds may be added later.
+    Interrupted, the same command goes on where it was; more --seeds may be added later. The summary goes to
+    stdout as JSON where that is no terminal.
+
+    S_acc asks for the right class, O_acc for the option that the release's code would take, five_option for
+    the right one of the five options; after ± stands the standard deviation over the seeds.
 
     Rows of the paper's tables are settings: --set use_text=false, use_image, single_image_head, decoder=lstm,
     repr_size, hidden, heads, dropout, weight_decay, warmup_steps, lr, batch_size, adam_eps, beta2,
@@ -108,23 +130,42 @@ def command(
     vkit train-smart --data mini --vision tiny --vision tiny-vit --text tiny --recipe mini --qf tokens \\
         --out runs/mini
     """
+    # Gradients of 101 heads are large and made anew at every step: in huge pages they cost few page faults.
+    # PyTorch reads it when it first takes memory.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from vkit.train.recipes import override
     from vkit.train.smart_recipe import SMART_RECIPES
 
     if no_cache and cache is not None:
         raise click.UsageError("--cache and --no-cache exclude one another; give one of them")
-    values: dict[str, Any] = {}
-    for layer in read_values(config, assignments):
-        values.update(layer)
+    in_file, assigned = read_values(config, assignments)
     options = {"qf": qf, "split": split, "epochs": epochs, "patience": patience}
-    values.update({name: value for name, value in options.items() if value is not None})
-    recipe = override(SMART_RECIPES[recipe_name], values)
+    given = {name: value for name, value in options.items() if value is not None}
+    base = SMART_RECIPES[recipe_name]
+    for name in given.keys() & assigned.keys():
+        if getattr(override(base, {name: assigned[name]}), name) != given[name]:
+            raise click.UsageError(
+                f"--{name} {given[name]} and --set {name}={assigned[name]} differ; give one of them"
+            )
+    recipe = override(base, {**in_file, **assigned, **given})
     chosen = _seeds(seeds)
     if dry_run:
         from vkit.train.smart import plan_smart
 
-        plan = plan_smart(data, recipe, seeds=chosen, skip_bad=skip_bad)
-        click.echo(json.dumps({"vision": list(vision), "text": text, **plan}, indent=2))
+        plan = plan_smart(
+            data,
+            recipe,
+            out,
+            vision=vision,
+            text=text,
+            seeds=chosen,
+            cache=cache,
+            cached=not no_cache,
+            device=device,
+            skip_bad=skip_bad,
+            tell=say,
+        )
+        click.echo(json.dumps(plan, indent=2))
         return
     from vkit.train.smart import train_smart
 
@@ -141,20 +182,25 @@ def command(
         skip_bad=skip_bad,
         workers=workers,
         progress=True,
+        explain=recipe_name == "paper",
         tell=say,
     )
-    click.echo(json.dumps(summary, indent=2))
-    _echo_table(summary)
+    on_terminal = sys.stdout.isatty() and not as_json
+    if not on_terminal:
+        click.echo(json.dumps(summary, indent=2))
+    click.echo(f"look at {summary['curves']}", err=True)
+    _echo_table(summary, err=not on_terminal)
 
 
-def _seeds(text: str) -> list[int]:
+def _seeds(texts: tuple[str, ...]) -> list[int]:
+    text = ",".join(texts)
     words = text.replace(",", " ").split()
     if not words or not all(word.isascii() and word.isdigit() for word in words):
         raise click.UsageError(f"--seeds {text!r} must be whole numbers separated by commas, such as 0,42,7")
     return [int(word) for word in words]
 
 
-def _echo_table(summary: dict[str, Any]) -> None:
+def _echo_table(summary: dict[str, Any], *, err: bool) -> None:
     """A line a skill: validation and test, mean and deviation over the seeds."""
     from vkit.cli.tables import echo_table
 
@@ -169,7 +215,7 @@ def _echo_table(summary: dict[str, Any]) -> None:
         rows.append([name, *("-" if scores is None else _cell(scores[measure]) for scores, measure in found)])
     count = len(summary["seeds"])
     headings = [f"{count} seed{'s' * (count > 1)}, %", *(f"{part} {measure}" for part, measure in columns)]
-    echo_table(headings, rows, align="lrrrr", err=True)
+    echo_table(headings, rows, align="lrrrr", err=err)
 
 
 def _cell(score: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from vkit.cli.model_options import DEVICE
+
 
 def training_options(function: Callable[..., None]) -> Callable[..., None]:
     """The options of every training command."""
@@ -20,7 +22,7 @@ def training_options(function: Callable[..., None]) -> Callable[..., None]:
             metavar="NAME=VALUE",
             help="A setting of the recipe; may be repeated, and overrules --config.",
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N."),
+        DEVICE,
         click.option(
             "--skip-bad", is_flag=True, help="Leave out bad records, and list them, instead of stopping."
         ),

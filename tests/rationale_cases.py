@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from PIL import Image
 
 from tests.fake_endpoint import INPUT_TOKENS, OUTPUT_TOKENS, FakeEndpoint, Request
-from vkit.cli.main import main
 from vkit.records import Sample, write_samples
 
 KEY = "sk-verysecret-0123456789"
@@ -17,19 +15,13 @@ PRICES = ("--price-in", "2.5", "--price-out", "10")
 ONE_USD = (INPUT_TOKENS * 2.5 + OUTPUT_TOKENS * 10) / 1e6  # of a request that the fake endpoint answers
 
 
-def caller(monkeypatch, capsys):
+def caller(vkit, monkeypatch):
     """``vkit rationales`` in this process: arguments in; exit code, stdout and stderr out."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vkit", "rationales", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
+        code, out, err = vkit("rationales", *arguments)
         assert KEY not in out + err
         return code, out, err
 

@@ -14,25 +14,7 @@ from PIL import Image
 from vkit.attention import run as run_module
 from vkit.attention.run import file_name
 from vkit.attention.run_folder import read_details, read_maps
-from vkit.cli.main import main
 from vkit.synthesis.sketches import write_sketches
-
-
-@pytest.fixture
-def vkit(monkeypatch, capsys):
-    """Call ``vkit`` in this process: exit code, stdout, stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vkit", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

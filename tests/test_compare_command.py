@@ -9,7 +9,6 @@ import pytest
 
 from tests.synthetic_runs import write_run
 from vkit.attention.compare_words import conclude, conclude_run
-from vkit.cli.main import main
 from vkit.cli.tables import SHARES, Cell, echo_summary, format_table
 
 SHORT = np.random.default_rng(0).integers(5, 40, size=30)
@@ -116,25 +115,6 @@ def test_the_direction_of_each_sentence_is_that_of_its_figure():
 @pytest.fixture
 def folders(tmp_path):
     return [write_run(tmp_path / "direct", SHORT, seed=1), write_run(tmp_path / "cot", SHORT * 5, seed=2)]
-
-
-@pytest.fixture
-def vkit(monkeypatch, capsys):
-    """Call ``vkit`` in this process: exit code, stdout, stderr."""
-
-    def call(*arguments, terminal=False, columns=300):
-        monkeypatch.setattr(sys, "argv", ["vkit", *map(str, arguments)])
-        monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-        monkeypatch.setenv("COLUMNS", str(columns))
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 def test_json_goes_to_a_pipe_and_words_to_people(vkit, folders, tmp_path):

@@ -16,7 +16,6 @@ import torch
 
 from tests.tiny_checkpoints import temporary_folder, write_checkpoint
 from tests.training_data import write_tests
-from vkit.cli.main import main
 from vkit.errors import VkitError
 from vkit.evaluate.generation import (
     GenerationSettings,
@@ -46,22 +45,6 @@ def tiny():
 def samples(tmp_path):
     """Two problems in five versions each; "text-only" has no picture."""
     return list(read_samples(write_tests(tmp_path, 2)))
-
-
-@pytest.fixture
-def vkit(monkeypatch, capsys):
-    """Call ``vkit`` in this process: exit code, stdout, stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vkit", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def lines_of(path):

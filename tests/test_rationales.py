@@ -16,9 +16,9 @@ from vkit.records import Sample, read_samples, write_samples
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def vkit(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
+@pytest.fixture(name="vkit")
+def rationales(vkit, monkeypatch):
+    return caller(vkit, monkeypatch)
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from vkit.rationales.tasks import Settings, prepare
 from vkit.records import read_samples
 
 
-@pytest.fixture
-def vkit(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
+@pytest.fixture(name="vkit")
+def rationales(vkit, monkeypatch):
+    return caller(vkit, monkeypatch)
 
 
 @pytest.fixture

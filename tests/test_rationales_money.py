@@ -13,9 +13,9 @@ from vkit.rationales.store import RationaleStore
 from vkit.records import read_samples
 
 
-@pytest.fixture
-def vkit(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
+@pytest.fixture(name="vkit")
+def rationales(vkit, monkeypatch):
+    return caller(vkit, monkeypatch)
 
 
 @pytest.fixture

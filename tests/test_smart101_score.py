@@ -177,6 +177,9 @@ def test_nothing_to_score_is_refused():
         ('{"id": "2-1", "value": 4}', ":2: id '2-1' stands twice"),
         ('{"id": "2-2", "answer": 4}', ":2: a line must be "),
         ('{"id": 2, "value": 4}', ":2: a line must be "),
+        ('{"id": "2-2", "value": "B"}', r':2: value "B" must be a class, .* letter is none'),
+        ('{"id": "16-2", "value": [1, "B"]}', ":2: value .* must be a class"),
+        ('{"id": "2-2", "value": true}', ":2: value true must be a class"),
         ("[]", ":2: not an object"),
         ("{", ":2: not JSON"),
     ],
@@ -186,6 +189,15 @@ def test_a_bad_line_of_predictions_is_named(tmp_path, line, reason):
     path.write_text(f'{{"id": "2-1", "value": 3}}\n{line}\n')
     with pytest.raises(VkitError, match=reason):
         read_predictions(path)
+
+
+def test_a_folder_of_predictions_is_answered_with_a_file_in_it(tmp_path):
+    with pytest.raises(VkitError, match=r"is a folder; .*predictions-test\.jsonl"):
+        read_predictions(tmp_path)
+    (tmp_path / "seed-7").mkdir()
+    (tmp_path / "seed-7" / "predictions-test.jsonl").touch()
+    with pytest.raises(VkitError, match=r"is a folder; .*seed-7.predictions-test\.jsonl"):
+        read_predictions(tmp_path)
 
 
 # -- The command
@@ -237,7 +249,8 @@ def test_all_rows_can_be_scored(folder, tmp_path):
 
 def test_predictions_of_another_part_and_bad_data_are_refused(folder, tmp_path):
     items = split_of(scan_smart101(folder), "val")
-    with pytest.raises(VkitError, match="item '1-9' has no prediction"):
+    few = r"item '1-9' has no prediction, and 34 of 34 items have none; .* check --split and --part"
+    with pytest.raises(VkitError, match=few):
         raise run(folder, tmp_path, items).exception
     root = write_smart101(tmp_path / "bad", options={2: OPTIONS[2]})
     table_of(root, 2).write_text(table_of(root, 2).read_text().replace(",C,", ",X,", 2))

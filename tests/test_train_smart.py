@@ -248,6 +248,16 @@ def test_finished_seeds_are_kept_and_others_added(trained, mini, tmp_path, monke
     assert list(more["seeds"]) == ["0", "42", "7"]
 
 
+def test_seeds_that_are_left_out_but_finished_are_counted_and_told(trained, mini, tmp_path):
+    shutil.copytree(mini / "run", tmp_path / "run")
+    told = []
+    again = train(mini, tmp_path / "run", seeds=(42,), tell=told.append)
+    assert list(again["seeds"]) == ["42", "0"]
+    assert again["test"]["overall"]["S_acc"]["values"] == trained["test"]["overall"]["S_acc"]["values"][::-1]
+    assert "seeds 42, 0" in (tmp_path / "run" / "curves.html").read_text()
+    assert f"seeds 0, 42: finished in {tmp_path / 'run'} earlier, and counted" in told
+
+
 @pytest.mark.parametrize(
     ("recipe", "changes"),
     [(replace(QUICK, lr=1e-3), {}), (QUICK, {"vision": ["tiny"]}), (replace(QUICK, rows=10), {})],
@@ -255,6 +265,19 @@ def test_finished_seeds_are_kept_and_others_added(trained, mini, tmp_path, monke
 def test_other_settings_are_refused_the_folder(trained, mini, recipe, changes):
     with pytest.raises(VkitError, match="was made with other settings"):
         train(mini, mini / "run", recipe, **changes)
+
+
+def test_backbones_of_other_settings_are_named(trained, mini):
+    names = r"\(vision: tiny-vit there; tiny, tiny-vit now\)"
+    with pytest.raises(VkitError, match=names):
+        train(mini, mini / "run", vision=["tiny", "tiny-vit"])
+
+
+@pytest.mark.parametrize("inside", ["", "2/run"])
+def test_a_run_among_its_data_is_refused(mini, inside):
+    with pytest.raises(VkitError, match="lies in the data"):
+        train(mini, mini / "data" / inside)
+    assert not (mini / "data" / "settings.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -276,7 +299,7 @@ def test_a_run_is_not_continued_on_changed_data(trained, mini, tmp_path, change,
     if named is None:
         assert train_smart(tmp_path / "data", QUICK, tmp_path / "run", **arguments)["items"]
         return
-    with pytest.raises(VkitError, match=rf"was made with other settings \({named}: "):
+    with pytest.raises(VkitError, match=rf"other settings \(the {named} in {tmp_path / 'data'} changed\)"):
         train_smart(tmp_path / "data", QUICK, tmp_path / "run", **arguments)
 
 
@@ -293,6 +316,20 @@ def test_a_folders_settings_are_refused_by_the_first_that_differs(tmp_path, thei
     (tmp_path / "settings.json").write_text(json.dumps(theirs))
     with pytest.raises(VkitError, match=rf"was made with other settings \({named}\)"):
         claim(tmp_path, {"recipe": {"lr": 1}, "data": "a"})
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        ({"vision": ["1"], "names": {"vision": "a"}}, "vision: a, whose weights changed"),
+        ({"vision": ["1"]}, r"vision: \['1'\] there, \['2'\] now"),  # made before names were kept
+    ],
+)
+def test_digests_are_told_by_name_where_there_is_one(tmp_path, theirs, told):
+    (tmp_path / "settings.json").write_text(json.dumps(theirs))
+    with pytest.raises(VkitError, match=rf"other settings \({told}\)"):
+        claim(tmp_path, {"vision": ["2"]}, names={"vision": "a"})
+    claim(tmp_path, {"vision": ["1"]}, names={"vision": "elsewhere/a"})  # a name decides nothing
 
 
 def test_patience_stops_early_and_tests_the_best_epoch(mini, tmp_path, monkeypatch):
@@ -400,10 +437,16 @@ def test_the_command_trains_and_prints(mini, tmp_path):
     assert list(report["seeds"]) == ["1", "2"]
     assert "2 seeds, %" in result.stderr
     assert "overall" in result.stderr
-    total = f"{report['parameters']['total']:,}"
-    assert ["total", total, "29,623,375", "as", "the", "paper", "reports"] in map(
-        str.split, result.stderr.splitlines()
+    assert "29,623,375" not in result.stderr  # the paper's model is not this one
+    assert report["parameters"]["total"] > 0
+    assert "seed-1: epoch 1 of 1, loss " in result.stderr
+    assert f"look at {tmp_path / 'out' / 'curves.html'}" in result.stderr
+    again = run(
+        *("train-smart", "--data", mini / "data", *COMMAND, "--cache", mini / "features", "--seeds", 1),
+        *("--seeds", 2, "--recipe", "mini", "--qf", "none", "--set", "epochs=1", "--set", "repr_size=8"),
+        *("--out", tmp_path / "out"),
     )
+    assert json.loads(again.stdout) == report
 
 
 def test_a_dry_run_says_what_would_run_and_writes_nothing(mini, tmp_path):
@@ -416,6 +459,11 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(mini, tmp_path):
     assert plan["items"] == {"train": 208, "val": 13, "test": 39}
     assert (plan["steps"], plan["seeds"]) == (10, [0, 42, 7])
     assert plan["sequence_puzzles"] == [18, 100]
+    assert plan["out"] == {"folder": str(tmp_path / "out"), "resumed": False, "finished_seeds": []}
+    assert plan["cache"] == str(tmp_path / "out" / "features")
+    assert plan["device"] in ("cpu", "cuda", "cuda:0")
+    total = f"{plan['parameters']['total']:,}"
+    assert ["total", total, "29,623,375"] in [line.split()[:3] for line in result.stderr.splitlines()]
     assert not (tmp_path / "out").exists()
 
 
@@ -428,9 +476,50 @@ def test_a_dry_run_refuses_the_seeds_that_a_run_refuses(mini, tmp_path, seeds):
     assert str(planned.exception) == str(trained.exception)
 
 
+PLANNED = ["--set", "epochs=2", "--set", "batch_size=32", "--set", "repr_size=16", "--set", "hidden=16"]
+
+
+def test_a_dry_run_says_what_is_finished(trained, mini):
+    out = mini / "run"
+    result = run("train-smart", "--data", mini / "data", *COMMAND, *PLANNED, "--dry-run", "--out", out)
+    assert result.exit_code == 0, result.exception
+    plan = json.loads(result.stdout)
+    assert plan["out"] == {"folder": str(out), "resumed": True, "finished_seeds": [0, 42]}
+    assert plan["parameters"] == trained["parameters"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--set", "heads=3"], "3 heads do not divide the text size 128"),
+        (
+            ["--text", "google/siglip-base-patch16-224"],
+            "text: tiny there; google/siglip-base-patch16-224 now",
+        ),
+        (["--set", "lr=1"], "lr: 0.0003 there, 1.0 now"),
+        (["--vision", "tiny"], "vision: tiny-vit there; tiny-vit, tiny now"),
+        (["--vision", "no/such/folder"], "cannot be loaded"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_refuses(trained, mini, arguments, message):
+    base = ["train-smart", "--data", mini / "data", *COMMAND, *PLANNED]
+    result = run(*base, *arguments, "--dry-run", "--out", mini / "run")
+    assert message in str(result.exception)
+
+
+def test_a_dry_run_knows_the_papers_backbones_and_says_where_it_knows_none(mini, tmp_path):
+    how = ["train-smart", "--data", mini / "data", "--dry-run", "--out", tmp_path]
+    assert "5 heads do not divide the text size 768" in str(run(*how, "--set", "heads=5").exception)
+    result = run(*how, "--vision", "some/encoder")
+    assert json.loads(result.stdout)["parameters"] is None
+    assert "sizes are not checked" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--qf", "none", "--set", "qf=tokens"], "--qf none and --set qf=tokens differ"),
+        (["--epochs", "1", "--set", "epochs=2"], "--epochs 1 and --set epochs=2 differ"),
         (["--seeds", "0,x"], "--seeds '0,x' must be whole numbers"),
         (["--cache", "a", "--no-cache"], "--cache and --no-cache exclude one another"),
     ],
@@ -446,6 +535,8 @@ def test_wrong_usage_exits_2(mini, tmp_path, arguments, message):
     [
         (["--seeds", "1,1"], "each once"),
         (["--set", "alfa=1"], "the recipe has no 'alfa'"),
+        (["--set", "drop_out=0"], "the recipe has no 'drop_out' (did you mean 'dropout'?)"),
+        (["--config", "nope.yaml"], "nope.yaml cannot be read: it does not exist"),
         (["--set", "heads=3"], "3 heads do not divide the text size 128"),
         (["--vision", "no/such/folder"], "cannot be loaded"),
     ],

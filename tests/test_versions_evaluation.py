@@ -1,14 +1,19 @@
 """Accuracy by version, and the numbers that Math-PUMA makes of it."""
 
+import json
+
 import pytest
 
 from tests.training_data import write_tests
 from vkit.errors import VkitError
 from vkit.evaluate.answers import extract_value, judge
-from vkit.evaluate.versions import evaluate_versions, score, spread
+from vkit.evaluate.versions import by_version, evaluate_versions, score, spread
 from vkit.models.tiny import build_tiny
 from vkit.records import Sample, read_samples
+from vkit.sources.official_rows import _picture
 from vkit.synthesis.drawn import VERSIONS
+from vkit.train.data import open_examples
+from vkit.train.recipes import SftRecipe
 
 
 @pytest.mark.parametrize(
@@ -91,3 +96,15 @@ def test_a_model_answers_every_version(tmp_path):
 def test_what_cannot_be_scored_is_refused_by_id(sample, reason):
     with pytest.raises(VkitError, match=f"record 'a' {reason}"):
         evaluate_versions(build_tiny(), [sample])
+
+
+def test_a_pictures_name_that_is_too_long_for_the_disk_is_a_missing_picture(tmp_path):
+    name = f"{'x' * 300}.png"
+    sample = Sample("1", "q", answer="3", image=name, meta={"version": "vision-only"}, folder=tmp_path)
+    with pytest.raises(VkitError, match=r"record '1': image x+\.png is missing"):
+        by_version([sample])
+    record = {"id": "1", "question": "q", "rationale": "r", "answer": "3", "image": name}
+    (tmp_path / "data.jsonl").write_text(json.dumps(record) + "\n")
+    with pytest.raises(VkitError, match=r"image x+\.png is missing"):
+        open_examples([tmp_path / "data.jsonl"], SftRecipe())
+    assert _picture({"image": name}, "image", tmp_path / "rows.json", tmp_path, 1) == name

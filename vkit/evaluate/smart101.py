@@ -20,6 +20,7 @@ SmarterVLM's Table 1 (17.1 to 21.59 overall) gives ``S_acc``, the only one that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
@@ -54,14 +55,19 @@ def score_smart(items: Iterable[SmartItem], predictions: Mapping[str, Any]) -> d
             item at all; names the first such id.
     """
     marks: dict[int, list[Marks]] = {}
-    left = dict(predictions)
+    items, left = list(items), dict(predictions)
+    missing = [item.id for item in items if item.id not in left]
+    if missing:
+        raise VkitError(
+            f"item {missing[0]!r} has no prediction, and {len(missing)} of {len(items)} items have none;"
+            " give one for every item that is scored, and check --split and --part"
+        )
     for item in items:
-        if item.id not in left:
-            raise VkitError(f"item {item.id!r} has no prediction; give one for every item that is scored")
         marks.setdefault(item.puzzle, []).append(mark(item, _value(item, left.pop(item.id))))
     if left:
         raise VkitError(
-            f"prediction {next(iter(left))!r} is for no item that is scored; check split and part"
+            f"prediction {next(iter(left))!r} is for no item that is scored, as are {len(left)} of"
+            f" {len(predictions)}; check --split and --part"
         )
     if not marks:
         raise VkitError("there is nothing to score; give items and their predictions")
@@ -102,15 +108,27 @@ def read_predictions(path: Path) -> dict[str, Any]:
     """Predictions by item id, from JSON Lines of ``{"id": "2-1", "value": 7}``.
 
     Raises:
-        VkitError: a line has other keys or an id for the second time; names file and line.
+        VkitError: a line has other keys, no class, or an id for the second time; names file and line.
     """
+    if path.is_dir():
+        found = sorted(path.glob("**/predictions-test.jsonl"))
+        raise VkitError(
+            f"{path} is a folder; give a file of predictions, such as"
+            f" {found[0] if found else path / 'predictions-test.jsonl'}"
+        )
     predictions: dict[str, Any] = {}
     for number, line in read_jsonl(path):
         if set(line) != {"id", "value"} or not isinstance(line["id"], str):
             raise VkitError(f'{path}:{number}: a line must be {{"id": "2-1", "value": 7}}; correct it')
         if line["id"] in predictions:
             raise VkitError(f"{path}:{number}: id {line['id']!r} stands twice; predict once for each item")
-        predictions[line["id"]] = line["value"]
+        value = line["value"]
+        if not all(map(_is_class, value if isinstance(value, list) else [value])):
+            raise VkitError(
+                f"{path}:{number}: value {json.dumps(value)[:40]} must be a class, a whole number, or of a"
+                " sequence puzzle a list of them; an option's letter is none"
+            )
+        predictions[line["id"]] = value
     return predictions
 
 

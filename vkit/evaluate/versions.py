@@ -10,6 +10,7 @@ forgotten, and huge where vision is near zero, so both accuracies always stand b
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -70,7 +71,7 @@ def by_version(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
             raise VkitError(f"record {sample.id!r} has no version in its meta (or 'all'); name it there")
         if sample.answer is None:
             raise VkitError(f"record {sample.id!r} has no answer to compare with; add it")
-        if sample.image is not None and not resolve_inside(sample.folder, sample.image).is_file():
+        if sample.image is not None and not os.path.isfile(resolve_inside(sample.folder, sample.image)):
             raise VkitError(f"record {sample.id!r}: image {sample.image} is missing; check the record's path")
         groups.setdefault(version, []).append(sample)
     return groups

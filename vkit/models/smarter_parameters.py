@@ -55,7 +55,7 @@ def explain_parameters(model: Smarter) -> str:
     >>> from vkit.models.smarter_config import SmarterConfig
     >>> small = SmarterConfig((7, 18), (12, 6), (False, True), vision_sizes=(6, 4), text_size=8, repr_size=4)
     >>> print(explain_parameters(Smarter(small)).splitlines()[-1])
-    total                    5,274  29,623,375  as the paper reports
+    total                    5,274  29,623,375  of this model, and of the paper's
     """
     counts = count_parameters(model)
     lines = [f"{'part':<18}{'here':>12}{'released':>12}  "]
@@ -65,5 +65,5 @@ def explain_parameters(model: Smarter) -> str:
     lines.append(
         f"{'of the data':<18}{'':>12}{rest:>12,}  of the release: last layers, GRUs, word vectors never read"
     )
-    lines.append(f"{'total':<18}{counts['total']:>12,}{PAPER_TOTAL:>12,}  as the paper reports")
+    lines.append(f"{'total':<18}{counts['total']:>12,}{PAPER_TOTAL:>12,}  of this model, and of the paper's")
     return "\n".join(line.rstrip() for line in lines)

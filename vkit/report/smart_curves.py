@@ -18,7 +18,7 @@ from vkit.report.charts import Chart, Line, even_ticks, step_ticks
 from vkit.report.markup import content_hash, escaped
 
 MEASURE = "S_acc"  # what the best epoch is chosen by
-COLUMNS, WIDTH, HEIGHT, TITLE = 3, 300, 190, 22  # panels in a row; a panel's sides, its title's room, pixels
+COLUMNS, WIDTH, HEIGHT, TITLE = 3, 300, 209, 22  # panels in a row; a panel's sides, its title's room, pixels
 _INK = """
 .chart text, .title { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #625c52; }
 .title { font-weight: 600; fill: #1f1c18; }
@@ -87,17 +87,18 @@ def curves_svg(curves: Curves) -> str:
 
 
 def curves_page(curves: Curves, recipe: Mapping[str, Any]) -> str:
-    """A page of the panels, their last and best values in a table, and the recipe."""
+    """A page of the panels, their first, chosen and last values in a table, and the recipe."""
     seeds = "seed" if len(curves.accuracies) == 1 else "seeds"
     seeds += f" {', '.join(map(str, curves.accuracies))}"
     epochs = max(map(len, curves.accuracies.values()))
     spent = f"{epochs} epoch{'s' * (epochs > 1)}"
+    chosen_places = [of_seed.index(max(of_seed)) for of_seed in curves.of("overall")]  # the first of equals
     rows = []
     for name in curves.names:
         values = curves.of(name)
-        best = fmean(max(of_seed) for of_seed in values)
+        chosen = fmean(of_seed[place] for of_seed, place in zip(values, chosen_places))
         last = fmean(of_seed[-1] for of_seed in values)
-        cells = "".join(f"<td>{value:.1f}</td>" for value in (fmean(v[0] for v in values), best, last))
+        cells = "".join(f"<td>{value:.1f}</td>" for value in (fmean(v[0] for v in values), chosen, last))
         rows.append(f'<tr><th scope="row">{escaped(name)}</th>{cells}</tr>')
     facts = "".join(
         f"<div><dt>{escaped(key)}</dt><dd>{escaped(value)}</dd></div>" for key, value in recipe.items()
@@ -119,13 +120,13 @@ def curves_page(curves: Curves, recipe: Mapping[str, Any]) -> str:
 <body>
 <h1>Validation accuracy by skill</h1>
 <p>{MEASURE}: the predicted class is the right answer’s. {spent}; {seeds}: a thin line each, the
-thick line their mean. A skill is the mean over its puzzles. The best epoch is chosen by “overall” of each
-seed, so its value there is too good by the choice; judge by the test part.</p>
+thick line their mean. A skill is the mean over its puzzles. Each seed’s epoch is chosen by its “overall”, so
+the values of that epoch are too good by the choice; judge by the test part.</p>
 <figure>{curves_svg(curves)}</figure>
 <h2>In numbers</h2>
 <div class="scroll" role="region" tabindex="0" aria-label="Table of accuracies">
 <table><thead><tr><th scope="col">validation {MEASURE}, %</th><th scope="col">epoch 1</th>
-<th scope="col">each seed’s best</th><th scope="col">last epoch</th></tr></thead>
+<th scope="col">each seed’s chosen epoch</th><th scope="col">last epoch</th></tr></thead>
 <tbody>{"".join(rows)}</tbody></table>
 </div>
 <h2>Recipe</h2>
@@ -140,7 +141,7 @@ def _accuracy_panel(curves: Curves, name: str) -> Chart:
     values = curves.of(name)
     lines = [Line("", "seed", _points(of_seed), _marker(of_seed)) for of_seed in values]
     lines.append(Line("", "mean", _points(_mean(values)), _marker(values[0])))
-    return Chart(lines, _epochs(curves), even_ticks(0, top, most=4))
+    return Chart(lines, _epochs(curves), even_ticks(0, top, most=4), x_title="epoch")
 
 
 def _loss_panel(curves: Curves) -> Chart:
@@ -149,7 +150,7 @@ def _loss_panel(curves: Curves) -> Chart:
         mean = _mean([[epoch[place] for epoch in of_seed] for of_seed in curves.losses.values()])
         lines.append(Line("", kind, _points(mean), _marker(mean)))
     top = max(y for line in lines for _, y in line.points)
-    return Chart(lines, _epochs(curves), even_ticks(0, top, most=4))
+    return Chart(lines, _epochs(curves), even_ticks(0, top, most=4), x_title="epoch")
 
 
 def _mean(values: Sequence[Sequence[float]]) -> list[float]:
@@ -167,4 +168,6 @@ def _marker(values: Sequence[float]) -> str | None:
 
 
 def _epochs(curves: Curves) -> list[tuple[float, str]]:
-    return step_ticks(max(map(len, curves.accuracies.values())))
+    """Ticks from the first epoch on; there is none before it."""
+    ticks = step_ticks(max(map(len, curves.accuracies.values())))
+    return [(1.0, "1"), *((place, name) for place, name in ticks if place > 1)]

@@ -11,6 +11,7 @@ stand in parquet are unpacked beside it, into ``<file>.images``, once: records n
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -167,7 +168,7 @@ def _picture(row: Row, key: str, file: Path, folder: Path, number: int) -> str |
         raise VkitError(f"{key!r} must be a path, not {json.dumps(name)[:40]}")
     for start in ("", "images", "data", "data/images"):
         place = Path(start, name).as_posix()
-        if resolve_inside(folder, place).is_file():
+        if os.path.isfile(resolve_inside(folder, place)):
             return place
     return name
 

@@ -5,6 +5,7 @@ claim(Path("runs/puma/stage1"), {"recipe": {"lr": 3e-5}, "data": digest})
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,46 @@ from vkit.errors import VkitError
 from vkit.jsonl import read_json, write_json
 
 
-def claim(out: Path, settings: dict[str, Any]) -> None:
+def claim(
+    out: Path, settings: dict[str, Any], *, names: Mapping[str, str] | None = None, data: Path | None = None
+) -> None:
     """Write ``out/settings.json``, or compare it where it is there.
 
     Args:
         settings: what decides the result; the parts of its ``recipe`` are named singly.
+        names: what people call the settings that are digests; kept beside them, and never compared.
+        data: where the data lie whose digests are the settings "data" and "pictures".
 
     Raises:
         VkitError: the folder was made with other settings; names the first that differs.
     """
-    path = out / "settings.json"
-    if not path.exists():
-        write_json(path, settings)
-        return
-    theirs = read_json(path)
+    if (out / "settings.json").exists():
+        compare_claim(out, settings, names=names, data=data)
+    else:
+        write_json(out / "settings.json", {**settings, **({"names": dict(names)} if names else {})})
+
+
+def compare_claim(
+    out: Path, settings: dict[str, Any], *, names: Mapping[str, str] | None = None, data: Path | None = None
+) -> None:
+    """What `claim` does of a folder that is claimed already; arguments and errors as there."""
+    theirs = read_json(out / "settings.json")
+    their_names = theirs.pop("names", {}) if names else {}
     if theirs == settings:
         return
     ours, others = _singly(settings), _singly(theirs)
     differing = (key for key in (*ours, *others) if ours.get(key) != others.get(key))
     name = next(differing, "settings.json")
-    raise VkitError(
-        f"{out} was made with other settings ({name}: {others.get(name)!r} there, {ours.get(name)!r} now);"
-        " choose another --out, or remove it"
-    )
+    there, now = their_names.get(name), (names or {}).get(name)
+    if data is not None and name in ("data", "pictures"):
+        what = f"the {name} in {data} changed"
+    elif there is None or now is None:
+        what = f"{name}: {others.get(name)!r} there, {ours.get(name)!r} now"
+    elif there == now:
+        what = f"{name}: {now}, whose weights changed"
+    else:
+        what = f"{name}: {there} there; {now} now"
+    raise VkitError(f"{out} was made with other settings ({what}); choose another --out, or remove it")
 
 
 def _singly(settings: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,7 +209,7 @@ def _text(line: bytes) -> str:
 
 def _check_pictures(record: Sample | Pair | Conversation) -> None:
     for holder in holders(record):
-        if not resolve_inside(holder.folder, str(holder.image)).is_file():
+        if not os.path.isfile(resolve_inside(holder.folder, str(holder.image))):
             raise VkitError(f"image {holder.image} is missing; check the record's path")
 
 

@@ -11,6 +11,7 @@ stage, "released" the loss as the release computes it, "tiny" what trains the ti
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -206,15 +207,17 @@ def override(recipe: AnyRecipe, values: Mapping[str, Any]) -> AnyRecipe:
 
     >>> override(AlignRecipe(), {"lam": "0.5", "train": "connector"}).train
     ('connector',)
-    >>> override(SftRecipe(), {"lambda": 1})  # doctest: +ELLIPSIS
+    >>> override(SftRecipe(), {"lora_rnk": 1})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    vkit.errors.VkitError: the recipe has no 'lambda'; it has lr, batch_size, ...
+    vkit.errors.VkitError: the recipe has no 'lora_rnk' (did you mean 'lora_rank'?); it has lr, ...
     """
     kinds = {field.name: type(field.default) for field in dataclasses.fields(recipe)}
     changes = {}
     for name, value in values.items():
         if name not in kinds:
-            raise VkitError(f"the recipe has no {name!r}; it has {', '.join(kinds)}")
+            near = difflib.get_close_matches(name, kinds, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise VkitError(f"the recipe has no {name!r}{hint}; it has {', '.join(kinds)}")
         changes[name] = _read(name, value, kinds[name])
     return replace(recipe, **changes)
 
@@ -223,6 +226,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises `VkitError` naming the file."""
     import yaml
 
+    if not path.exists():
+        raise VkitError(f"{path} cannot be read: it does not exist; check --config")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -24,26 +24,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from vkit.errors import VkitError
-from vkit.jsonl import read_jsonl, write_bytes, write_json
+from vkit.jsonl import read_json, read_jsonl, write_bytes, write_json
 from vkit.models.backbones import Backbones, load_backbones
 from vkit.models.devices import resolve_device
-from vkit.models.smarter import Smarter
 from vkit.models.smarter_parameters import count_parameters, explain_parameters
 from vkit.report.smart_curves import Curves, curves_page, curves_svg
 from vkit.train.claim import claim
 from vkit.train.feature_work import picture_digests, progress_bars
 from vkit.train.features import FeatureCache, LiveFeatures
 from vkit.train.smart_data import FeatureSource, SmartData, open_smart, sequence_puzzles
+from vkit.train.smart_plan import (
+    SEEDS,
+    backbone_names,
+    check_place,
+    check_seeds,
+    empty_model,
+    finished_seeds,
+    plan_smart,
+)
 from vkit.train.smart_recipe import SmartRecipe
 from vkit.train.smart_scores import evaluate_smart, over_seeds
-from vkit.train.smart_seed import LOG, load_smarter, train_seed
+from vkit.train.smart_seed import LOG, SCORES, load_smarter, train_seed
 
 __all__ = ["SEEDS", "evaluate_smart", "load_smarter", "plan_smart", "train_smart"]
-
-SEEDS = (0, 42, 7)  # the paper's
 
 
 def train_smart(
@@ -60,6 +63,7 @@ def train_smart(
     skip_bad: bool = False,
     workers: int = 1,
     progress: bool = False,
+    explain: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Train a model for each seed; returns the summary, which stands in ``out`` too.
@@ -70,17 +74,20 @@ def train_smart(
         cached: False runs the backbones in every epoch; the same result, bit for bit, and much slower.
         skip_bad: leave out bad rows and list them in the summary, instead of stopping.
         workers: threads that make batches; no result depends on them.
-        progress: bars on stderr. tell: takes what people should know, the parameters beside the paper's too.
+        progress: bars on stderr, or a line an epoch where it is no terminal.
+        explain: tell the parameters beside the paper's. tell: takes what people should know.
 
     Returns:
         ``val`` and ``test`` (of `over_seeds`), ``seeds`` (epochs and best epoch of each), ``parameters``,
-        ``items``, ``refused``, and where the curves are.
+        ``items``, ``refused``, and where the curves are. Seeds that were finished in ``out`` earlier are
+        counted too, asked for or not.
 
     Raises:
-        VkitError: the data have bad rows, ``out`` belongs to other settings, or training fails; see
-            `train_seed`.
+        VkitError: the data have bad rows, ``out`` belongs to other settings or lies in ``folder``, or
+            training fails; see `train_seed`.
     """
-    _check_seeds(seeds)
+    check_seeds(seeds)
+    check_place(folder, out)
     place = resolve_device(device)
     data = open_smart(folder, recipe, skip_bad=skip_bad)
     backbones = load_backbones(vision, text, device=device)
@@ -90,12 +97,16 @@ def train_smart(
     config = recipe.smarter_config(
         data.classes, sequence_puzzles(data), backbones.vision_sizes, backbones.text.size
     )
-    with torch.device("meta"):  # what makes no model is refused before hours of features
-        model = Smarter(config)
-    tell(explain_parameters(model))
+    model = empty_model(config)  # what makes no model is refused before hours of features
+    if explain:
+        tell(explain_parameters(model))
     pictures = picture_digests(data.items, progress_bars(progress))
     out.mkdir(parents=True, exist_ok=True)
-    claim(out, _settings(data, pictures, recipe, backbones))
+    names = backbone_names(vision, text)
+    claim(out, _settings(data, pictures, recipe, backbones), names=names, data=folder)
+    if earlier := finished_seeds(out):
+        plural = "s" * (len(earlier) > 1)
+        tell(f"seed{plural} {', '.join(map(str, earlier))}: finished in {out} earlier, and counted")
     features: FeatureSource
     if cached:
         features = FeatureCache.build(
@@ -129,7 +140,10 @@ def train_smart(
             f"seed {seed}: S_acc {accuracy['val']:.2f} on validation, best in epoch"
             f" {scores[seed]['best_epoch']} of {scores[seed]['epochs']}; {accuracy['test']:.2f} on test"
         )
-    curves = _draw_curves(out, seeds, recipe)
+    for seed in finished_seeds(out):
+        if seed not in scores:
+            scores[seed] = read_json(out / f"seed-{seed}" / SCORES)
+    curves = _draw_curves(out, list(scores), recipe)
     summary = {
         "out": str(out),
         "recipe": asdict(recipe),
@@ -145,39 +159,6 @@ def train_smart(
     }
     write_json(out / "summary.json", summary)
     return summary
-
-
-def plan_smart(
-    folder: Path, recipe: SmartRecipe, *, seeds: Sequence[int] = SEEDS, skip_bad: bool = False
-) -> dict[str, Any]:
-    """What a run would do, from its data and recipe; no backbone is loaded.
-
-    ``refused`` has all bad rows but questions too long for a text encoder, which that alone can tell.
-
-    Raises:
-        VkitError: as `train_smart` does of seeds and data.
-    """
-    _check_seeds(seeds)
-    data = open_smart(folder, recipe, skip_bad=skip_bad)
-    an_epoch = -(-len(data.parts["train"]) // recipe.batch_size)
-    return {
-        "data": str(folder),
-        "seeds": list(seeds),
-        "items": {part: len(places) for part, places in data.parts.items()},
-        "classes": {str(puzzle): count for puzzle, count in data.classes.items()},
-        "sequence_puzzles": sorted(sequence_puzzles(data)),
-        "steps": an_epoch * recipe.epochs,
-        "refused": [asdict(refused) for refused in data.refused],
-        "recipe": asdict(recipe),
-    }
-
-
-def _check_seeds(seeds: Sequence[int]) -> None:
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise VkitError(f"seeds {list(seeds)} must be one or more, each once")
-    for seed in seeds:
-        if not 0 <= seed < 2**32:
-            raise VkitError(f"seed must lie between 0 and 2^32 - 1, not {seed}")
 
 
 def _tell_of(data: SmartData, recipe: SmartRecipe, tell: Callable[[str], None]) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -72,7 +73,13 @@ def train_seed(
         run.resume(log, tell)
         with _bar(run, progress) as bar:
             while not run.finished:
-                run.one_epoch(log, bar)
+                line = run.one_epoch(log, bar)
+                if progress and not sys.stderr.isatty():  # where no bar shows
+                    accuracy = line["val"]["overall"]["S_acc"]
+                    tell(
+                        f"{out.name}: epoch {line['epoch']} of {recipe.epochs},"
+                        f" loss {line['train_loss']:.3f}, S_acc {accuracy:.2f} on validation"
+                    )
         scores = run.test()
         write_json(out / SCORES, scores)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
@@ -122,8 +129,11 @@ class _SeedRun:
         stale = patience > 0 and self.epoch - self.best_epoch >= patience
         return self.epoch >= self.recipe.epochs or stale
 
-    def one_epoch(self, log: JsonlStore, bar: Any) -> None:
-        """Train an epoch, score the validation part, keep the weights if they are the best, and save."""
+    def one_epoch(self, log: JsonlStore, bar: Any) -> dict[str, Any]:
+        """Train an epoch, score the validation part, keep the weights if they are the best, and save.
+
+        Returns the epoch's line of the log.
+        """
         began, losses, lines = time.perf_counter(), [], []
         self.model.train()
         for batch in prefetch(self._batch, self._chunks(), workers=self.workers):
@@ -152,6 +162,7 @@ class _SeedRun:
         }
         self._write(log, [*lines, line])
         self._save()
+        return line
 
     def test(self) -> dict[str, Any]:
         """The best epoch's weights on validation and test part; writes their predictions."""
@@ -286,5 +297,5 @@ def _bar(run: _SeedRun, progress: bool) -> Any:
         desc=run.out.name,
         unit=" steps",
         disable=None if progress else True,
-        mininterval=1,
+        mininterval=0.5,
     )
