@@ -108,3 +108,31 @@ def test_the_ablations_table_is_that_of_the_committed_run():
         if line is not None:
             assert f"{row['accuracy']['vision-only']:.1f} ± {row['deviation']['vision-only']:.1f}" in line
     assert "| 1-3, equal compute | " in README
+
+
+def test_the_qf_layers_table_is_that_of_the_committed_run():
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+    ablation = json.loads(next(path.glob("*-cpu-smart.json")).read_text())["ablation"]
+    names = {
+        "tokens QF": "QF over tokens, as described (`tokens`)",
+        "no QF": "no QF layer",
+        "baseline": "no QF layer, LSTM decoder",
+        "paper QF": "QF as written (`paper`)",
+        "r1 only": "picture alone (r1)",
+        "no text": "QF as written, no text beside it",
+    }
+    for row, name in names.items():
+        scores = [ablation["rows"][row]["overall"][measure] for measure in ("S_acc", "five_option")]
+        shown = " | ".join(f"{score['mean']:.1f} ± {score['deviation']:.1f}" for score in scores)
+        assert f"| {name} | {shown} | {ablation['rows'][row]['parameters']:,} |" in README
+    tokens = ablation["comparisons"][0]["S_acc"]
+    low, high = tokens["by_picture"]
+    assert f"{tokens['difference']:.1f}\npoints (95% interval {low:.1f} to {high:.1f} over pictures" in README
+
+
+def test_the_pages_figures_are_those_of_the_committed_run():
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+    page = json.loads(next(path.glob("*-cpu-page.json")).read_text())
+    for figure in ("opened_memory_mib", "item_memory_mib", "memory_mib", "collected_memory_mib"):
+        assert f"{page[figure]:.0f}" in README
+    assert f"written in {page['write_s']:.0f} s, {page['mib_an_item']:.2f} MiB each" in README
