@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 
 from vkit.cli.main import main
 
@@ -23,3 +24,14 @@ def vkit(monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """One order of every sum: several threads divide a product by place, which may change a last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # of other processes
+        yield
+    torch.set_num_threads(threads)

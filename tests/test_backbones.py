@@ -16,6 +16,8 @@ from vkit.errors import VkitError
 from vkit.models.backbones import load_backbones, load_text, load_vision
 from vkit.models.tiny import build_trained
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
 POSITIONS = 64  # of SigLIP's text tower
 WORDS = [f"w{i}" for i in range(120)]
@@ -165,6 +167,18 @@ def test_a_picture_has_the_same_numbers_in_every_batch(checkpoints, name):
     for chosen in ([20], [3, 0, 17], list(range(20, 4, -1))):
         for all_of_them, some in zip((pooled, tokens), backbone.encode([images[i] for i in chosen])):
             assert torch.equal(some, all_of_them[chosen])
+
+
+def test_several_threads_change_no_more_than_rounding(checkpoints):
+    backbone = load_vision(checkpoints / "siglip", device="cpu", batch_size=8)
+    images = random_images(21)
+    pooled, _ = backbone.encode(images)
+    torch.set_num_threads(2)
+    try:
+        others, _ = backbone.encode(images[::-1])
+    finally:
+        torch.set_num_threads(1)
+    torch.testing.assert_close(others.flip(0), pooled, rtol=1e-4, atol=1e-5)
 
 
 def test_tiny_sees_with_the_trained_tower_of_the_preset():

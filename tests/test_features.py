@@ -24,6 +24,8 @@ from vkit.train import feature_store
 from vkit.train.feature_work import quantise
 from vkit.train.features import FeatureCache, LiveFeatures
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

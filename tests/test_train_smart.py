@@ -24,6 +24,8 @@ from vkit.train.smart_data import open_smart, prefetch, sequence_puzzles
 from vkit.train.smart_recipe import SMART_RECIPES, SmartRecipe
 from vkit.train.smart_scores import over_seeds
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 QUICK = replace(SMART_RECIPES["paper"], epochs=2, batch_size=32, repr_size=16, hidden=16)
 TINY = {"vision": ["tiny-vit"], "text": "tiny", "device": "cpu"}
 

@@ -10,8 +10,9 @@ tokens, a class token included, as SmarterVLM's released code takes it of DINOv2
 appendix A.2, says no more than "average"). A text has one state for each of its tokens, at most 110.
 
 Every forward has the same shape: pictures and texts go in batches of ``batch_size``, the last one filled up,
-texts padded to one length. The kernels of a shape give the same numbers for a picture whatever stands beside
-it, which is what lets a cache equal the encoder it was made from.
+texts padded to one length. On one thread the kernels of a shape give the same numbers for a picture whatever
+stands beside it, which is what lets a cache equal the encoder it was made from. Several threads divide a
+product by place, so that a picture at another place of its batch may differ in the last bit of float32.
 """
 
 from __future__ import annotations

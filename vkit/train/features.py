@@ -3,8 +3,9 @@
     cache = FeatureCache.build(items, load_backbones(["tiny", "tiny-vit"], "tiny"), Path("features"))
     features = cache.batch([4, 0, 7])            # pooled (3, 384), patches, text (3, T, 128), text_mask
 
-Features are float16. `LiveFeatures` gives the same numbers without a cache, bit for bit: both round by
-`quantise`, and backbones give a picture the same numbers in every batch. Keys are of content (the picture's
+Features are float16. `LiveFeatures` gives the same numbers without a cache: both round by `quantise`, and
+backbones give a picture the same numbers in every batch (on one thread bit for bit, on several but for a last
+bit that survives the rounding seldom). Keys are of content (the picture's
 bytes, the question's text, the backbone's weights and settings), so that a change is a new key and never a
 stale hit; several data sets and backbones may share a folder. Each distinct picture and question is encoded
 once. A kill at any moment costs at most the work of one shard, 64 MiB or a minute's; see
@@ -114,7 +115,7 @@ class FeatureCache:
 
 
 class LiveFeatures:
-    """The features of items, computed by the backbones every time; the numbers of a cache, bit for bit."""
+    """The features of items, computed by the backbones every time; the numbers of a cache."""
 
     def __init__(self, items: Sequence[Item], backbones: Backbones, *, tokens: bool = True) -> None:
         self._items, self._backbones, self._tokens = items, backbones, tokens

@@ -71,7 +71,7 @@ def train_smart(
     Args:
         folder: SMART-101 in its official layout. vision, text: backbones, of `load_backbones`.
         cache: folder of the features, which several runs may share; None: ``out/features``.
-        cached: False runs the backbones in every epoch; the same result, bit for bit, and much slower.
+        cached: False runs the backbones in every epoch, much slower; see `vkit.train.features.LiveFeatures`.
         skip_bad: leave out bad rows and list them in the summary, instead of stopping.
         workers: threads that make batches; no result depends on them.
         progress: bars on stderr, or a line an epoch where it is no terminal.
