@@ -148,43 +148,23 @@ def command(
                 f"--{name} {given[name]} and --set {name}={assigned[name]} differ; give one of them"
             )
     recipe = override(base, {**in_file, **assigned, **given})
-    chosen = _seeds(seeds)
+    settings: dict[str, Any] = {
+        "vision": vision,
+        "text": text,
+        "seeds": _seeds(seeds),
+        "cache": cache,
+        "cached": not no_cache,
+        "device": device,
+        "skip_bad": skip_bad,
+        "tell": say,
+    }
+    from vkit.train.smart import plan_smart, train_smart
+
     if dry_run:
-        from vkit.train.smart import plan_smart
-
-        plan = plan_smart(
-            data,
-            recipe,
-            out,
-            vision=vision,
-            text=text,
-            seeds=chosen,
-            cache=cache,
-            cached=not no_cache,
-            device=device,
-            skip_bad=skip_bad,
-            tell=say,
-        )
-        click.echo(json.dumps(plan, indent=2))
+        click.echo(json.dumps(plan_smart(data, recipe, out, **settings), indent=2))
         return
-    from vkit.train.smart import train_smart
-
-    summary = train_smart(
-        data,
-        recipe,
-        out,
-        vision=vision,
-        text=text,
-        seeds=chosen,
-        cache=cache,
-        cached=not no_cache,
-        device=device,
-        skip_bad=skip_bad,
-        workers=workers,
-        progress=True,
-        explain=recipe_name == "paper",
-        tell=say,
-    )
+    explain = recipe_name == "paper"
+    summary = train_smart(data, recipe, out, workers=workers, progress=True, explain=explain, **settings)
     on_terminal = sys.stdout.isatty() and not as_json
     if not on_terminal:
         click.echo(json.dumps(summary, indent=2))

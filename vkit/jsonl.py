@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,15 @@ def parse_object(line: str | bytes) -> dict[str, Any]:
     if not isinstance(item, dict):
         raise VkitError(f"not an object but {type(item).__name__}; write one object a line")
     return item
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs in the values of ``new``, in words; empty where nothing does.
+
+    >>> changes({"model": "tiny", "dtype": "auto"}, {"model": "qwen", "dtype": "auto"})
+    "model 'tiny' -> 'qwen'"
+    """
+    return ", ".join(f"{key} {old.get(key)!r} -> {new[key]!r}" for key in new if old.get(key) != new[key])
 
 
 def refuse_half_characters(item: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from vkit.attention.summary import summarise
 from vkit.errors import VkitError
 from vkit.evaluate.answers import extract, judge
 from vkit.images import png_bytes
-from vkit.jsonl import JsonlStore, read_json, write_bytes, write_json
+from vkit.jsonl import JsonlStore, changes, read_json, write_bytes, write_json
 from vkit.models.protocol import IMAGE_COLUMN, Request, VisionLanguageModel, token_pieces, weights_digest
 from vkit.prompts import build_request
 from vkit.records import Sample
@@ -142,10 +142,7 @@ def file_name(record_id: str) -> str:
 def _open_folder(folder: Path, new: dict[str, Any]) -> None:
     path = folder / "run.json"
     if path.exists():
-        old = read_json(path)
-        changed = ", ".join(
-            f"{key} {old.get(key)!r} -> {new[key]!r}" for key in new if old.get(key) != new[key]
-        )
+        changed = changes(read_json(path), new)
         if changed and _holds_items(folder):
             raise VkitError(f"{folder} holds a run with other settings ({changed}); use a new folder")
     elif _holds_items(folder):

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from vkit.errors import VkitError
-from vkit.jsonl import JsonlStore, read_json, write_json
+from vkit.jsonl import JsonlStore, changes, read_json, write_json
 from vkit.models.protocol import Picture, Request, Text, VisionLanguageModel, weights_digest
 from vkit.prompts import PROMPTS, build_request
 from vkit.records import Sample
@@ -182,12 +182,8 @@ def _tie(path: Path, new: dict[str, Any], *, holds_lines: bool) -> None:
     if holds_lines:
         if not place.exists():
             raise VkitError(f"{path} holds predictions, but {place.name} is not there; choose another --out")
-        old = read_json(place)
-        changed = [f"{key} {old.get(key)!r} -> {new[key]!r}" for key in new if old.get(key) != new[key]]
-        if changed:
-            raise VkitError(
-                f"{path} was written with other settings ({', '.join(changed)}); choose another --out"
-            )
+        if changed := changes(read_json(place), new):
+            raise VkitError(f"{path} was written with other settings ({changed}); choose another --out")
     else:
         write_json(place, new)
 
