@@ -61,7 +61,7 @@ def _judge(options: JudgeOptions | None, predictions: Path) -> Any:
     if options is None:
         return nullcontext(None)
     from vkit.evaluate.judge import endpoint_judge
-    from vkit.rationales.store import Prices
+    from vkit.teacher.store import Prices
 
     prices = None
     if options.price_in is not None and options.price_out is not None:

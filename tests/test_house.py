@@ -14,6 +14,7 @@ FLOORS = [
     ("vkit.errors", "vkit.jsonl", "vkit.images", "vkit.records"),
     ("vkit.kernels",),
     ("vkit.models", "vkit.prompts"),
+    ("vkit.teacher",),
     ("vkit.attention", "vkit.evaluate", "vkit.synthesis", "vkit.rationales", "vkit.sources"),
     ("vkit.report", "vkit.train"),
     ("vkit.cli",),

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from tests.fake_endpoint import FakeEndpoint, completion
 from tests.rationale_cases import ONE_USD, caller, lines_of, live, offline, write_problems
 from vkit.errors import VkitError
-from vkit.rationales.batch import export_batch
-from vkit.rationales.outcome import failed, read_completion
-from vkit.rationales.store import Prices, RationaleStore
-from vkit.rationales.tasks import Settings, prepare
+from vkit.rationales.job import prepare
 from vkit.records import read_samples
+from vkit.teacher.batch import export_batch
+from vkit.teacher.outcome import failed, read_completion
+from vkit.teacher.store import Prices, ReplyStore
+from vkit.teacher.task import Settings
 
 
 @pytest.fixture(name="vkit")
@@ -177,10 +178,10 @@ def test_any_reply_becomes_an_outcome_that_can_be_stored(
     path = tmp_path_factory.mktemp("store") / "store.jsonl"
     samples = list(read_samples(write_problems(path.parent, 1, image=None)))
     [task] = prepare(samples, "visual-cot", Settings("m")).tasks
-    with RationaleStore(path, Prices(1, 2)) as store:
+    with ReplyStore(path, Prices(1, 2)) as store:
         store.add([(task, outcome)], 100)
         spent = store.spent_usd
-    with RationaleStore(path, Prices(1, 2)) as store:
+    with ReplyStore(path, Prices(1, 2)) as store:
         [kept] = store.outcomes(task.key)
         assert (kept.text, kept.failure, store.spent_usd) == (outcome.text, outcome.failure, spent)
 
@@ -189,13 +190,13 @@ def test_costs_are_those_of_the_day_and_without_prices_those_of_the_next_command
     samples = list(read_samples(write_problems(tmp_path, 2)))
     one, two = prepare(samples, "visual-cot", Settings("m")).tasks
     counted = {"usage": {"prompt_tokens": 1000, "completion_tokens": 10}}
-    with RationaleStore(tmp_path / "store.jsonl") as store:
+    with ReplyStore(tmp_path / "store.jsonl") as store:
         store.add([(one, read_completion(counted))], 100)
         assert store.cost_usd is None
-    with RationaleStore(tmp_path / "store.jsonl", Prices(1, 1)) as store:
+    with ReplyStore(tmp_path / "store.jsonl", Prices(1, 1)) as store:
         assert store.cost_usd == pytest.approx(0.00101)
         store.add([(two, read_completion(counted)), (two, failed("http_500", ""))], 100)
-    with RationaleStore(tmp_path / "store.jsonl", Prices(2, 2)) as store:
+    with ReplyStore(tmp_path / "store.jsonl", Prices(2, 2)) as store:
         assert store.cost_usd == pytest.approx(0.00303)
         assert (store.unsure_usd, store.counted) == (0, 2)
 
@@ -209,7 +210,7 @@ def test_a_file_that_is_no_store_is_told_by_its_line(tmp_path, change):
     line |= {"input_tokens": 1, "output_tokens": 1}
     path = write_lines(tmp_path / "store.jsonl", [line, line | change])
     with pytest.raises(VkitError, match=r"store\.jsonl:2: "):
-        RationaleStore(path)
+        ReplyStore(path)
     write_lines(path, [line])
-    with RationaleStore(path) as store:  # the lock of the refused one is gone
+    with ReplyStore(path) as store:  # the lock of the refused one is gone
         assert store.asked("k")

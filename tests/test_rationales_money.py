@@ -8,9 +8,9 @@ import pytest
 from tests.fake_endpoint import OUTPUT_TOKENS, FakeEndpoint
 from tests.rationale_cases import KEY, ONE_USD, caller, files_under, live, number_of, write_problems
 from vkit.errors import VkitError
-from vkit.rationales.generate import generate
-from vkit.rationales.store import RationaleStore
 from vkit.records import read_samples
+from vkit.teacher.asking import ask_all
+from vkit.teacher.store import ReplyStore
 
 
 @pytest.fixture(name="vkit")
@@ -80,8 +80,8 @@ def test_a_cost_that_cannot_be_known_counts_at_its_highest(vkit, problems, tmp_p
 
 
 def test_a_highest_cost_without_prices_is_refused(tmp_path):
-    with RationaleStore(tmp_path / "store.jsonl") as store, pytest.raises(VkitError, match="needs prices"):
-        generate([], lambda tasks: [], store, max_tokens=1, max_cost_usd=1.0)
+    with ReplyStore(tmp_path / "store.jsonl") as store, pytest.raises(VkitError, match="needs prices"):
+        ask_all([], lambda tasks: [], store, max_tokens=1, max_cost_usd=1.0)
 
 
 # -- The key
@@ -99,7 +99,7 @@ def test_the_key_stands_in_no_file_and_no_output_whatever_the_endpoint_says(vkit
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "words"), [("401", "refuses the key"), ("404", "check --model"), ("quota", "is empty")]
+    ("behaviour", "words"), [("401", "refuses the key"), ("404", "check the model"), ("quota", "is empty")]
 )
 def test_what_no_request_can_pass_stops_the_run_in_one_line(vkit, problems, tmp_path, behaviour, words):
     with FakeEndpoint(lambda request: behaviour if request.number > 2 else "right") as endpoint:

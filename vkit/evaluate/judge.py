@@ -11,8 +11,6 @@ The judge sees the question, the output and the form of an answer, but not the r
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +22,7 @@ from vkit.evaluate.scoring import LETTER, Question
 from vkit.records import Sample
 
 if TYPE_CHECKING:
-    from vkit.rationales.store import Prices
-    from vkit.rationales.tasks import Task
+    from vkit.teacher.store import Prices
 
 # A model's reply to each prompt, in their order; None where none came.
 Ask: TypeAlias = "Callable[[Sequence[str]], Sequence[str | None]]"
@@ -106,24 +103,24 @@ def endpoint_judge(
     """
     from tqdm import tqdm
 
-    from vkit.rationales.client import ApiTeacher
-    from vkit.rationales.generate import generate
-    from vkit.rationales.store import RationaleStore
-    from vkit.rationales.tasks import Settings
+    from vkit.teacher.asking import ask_all
+    from vkit.teacher.client import ApiTeacher
+    from vkit.teacher.store import ReplyStore
+    from vkit.teacher.task import Settings, make_task
 
+    settings = Settings(model=model, max_tokens=MAX_TOKENS)
     teacher: list[ApiTeacher] = []  # made when it is needed: a full cache wants no key
 
-    with RationaleStore(cache, prices) as store:
+    with ReplyStore(cache, prices) as store:
 
         def replies(prompts: Sequence[str]) -> list[str | None]:
-            tasks = [_task(prompt, model) for prompt in prompts]
+            tasks = [make_task(Sample("judge", ""), prompt, "", settings) for prompt in prompts]
             todo = [task for task in tasks if _said(store.outcomes(task.key)) is None]
             if todo:
                 if not teacher:
-                    settings = Settings(model=model, max_tokens=MAX_TOKENS)
                     teacher.append(ApiTeacher(settings, base_url=base_url, key_variable=key_variable))
                 with tqdm(total=len(todo), desc="judge", unit=" replies", leave=False, disable=None) as bar:
-                    stopped = generate(
+                    stopped = ask_all(
                         todo,
                         teacher[0].ask,
                         store,
@@ -145,16 +142,9 @@ def endpoint_judge(
             judge.input_tokens, judge.output_tokens = store.input_tokens, store.output_tokens
 
 
-def _task(prompt: str, model: str) -> Task:
-    from vkit.rationales.tasks import Task
-
-    key = hashlib.sha256(json.dumps(["judge", model, prompt]).encode()).hexdigest()[:32]
-    return Task(Sample(key, ""), key, prompt, "", None, "", len(prompt.encode()) + 16)
-
-
 def _said(outcomes: Sequence[object]) -> str | None:
     """What the last whole reply says."""
-    from vkit.rationales.outcome import Outcome
+    from vkit.teacher.outcome import Outcome
 
     whole = [each.text for each in outcomes if isinstance(each, Outcome) and each.failure is None]
     return whole[-1] if whole else None

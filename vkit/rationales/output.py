@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from vkit.jsonl import write_bytes, write_chunks
-from vkit.rationales.outcome import Outcome
+from vkit.rationales.job import Job
 from vkit.rationales.prompts import find_fault, finish
-from vkit.rationales.store import RationaleStore
-from vkit.rationales.tasks import Job, Task
 from vkit.records import Sample, write_samples
+from vkit.teacher.outcome import Outcome
+from vkit.teacher.store import ReplyStore
+from vkit.teacher.task import Task
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Found:
     left: list[Task] = field(default_factory=list)
 
 
-def gather(job: Job, store: RationaleStore) -> Found:
+def gather(job: Job, store: ReplyStore) -> Found:
     """Sort problems by what became of them; of several answers the first good one counts."""
     found = Found(
         aside={each.sample.id: SetAside(each.sample, each.reason, each.detail) for each in job.unfit}
@@ -87,7 +88,7 @@ def write_rationales(folder: Path, found: Found, job: Job) -> None:
     write_chunks(folder / "set-aside.jsonl", (_aside_line(each) for each in aside))
 
 
-def summarise(found: Found, store: RationaleStore) -> dict[str, Any]:
+def summarise(found: Found, store: ReplyStore) -> dict[str, Any]:
     """Counts of problems, and what the store's requests used and cost so far."""
     reasons = Counter(each.reason for each in found.aside.values())
     return {

@@ -1,7 +1,7 @@
 """Asks a teacher for many problems at once, and writes down every answer the moment it is there.
 
-    with RationaleStore(folder / "store.jsonl", prices) as store:
-        stopped = generate(job.tasks, teacher.ask, store, max_tokens=1024, concurrency=8, max_cost_usd=20.0)
+    with ReplyStore(folder / "store.jsonl", prices) as store:
+        stopped = ask_all(job.tasks, teacher.ask, store, max_tokens=1024, concurrency=8, max_cost_usd=20.0)
 
 Threads do nothing but ask; the calling thread alone decides what is asked next and writes to the store. A
 kill loses the requests that are under way at that moment, which may have to be paid, and nothing else.
@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 from vkit.errors import VkitError
-from vkit.rationales.outcome import Outcome
-from vkit.rationales.store import RationaleStore
-from vkit.rationales.tasks import Task
+from vkit.teacher.outcome import Outcome
+from vkit.teacher.store import ReplyStore
+from vkit.teacher.task import Task
 
 Ask = Callable[[Sequence[Task]], list[Outcome]]
 Reply = tuple[list[Task], list[Outcome] | BaseException]
@@ -30,10 +30,10 @@ ENDPOINT_FAILURES = ("disconnected", "timeout", "rate_limited", "malformed")
 MOST_FAILURES_IN_A_ROW = 25
 
 
-def generate(
+def ask_all(
     tasks: Sequence[Task],
     ask: Ask,
-    store: RationaleStore,
+    store: ReplyStore,
     *,
     max_tokens: int,
     concurrency: int = 1,
@@ -104,7 +104,7 @@ def generate(
     return stopped
 
 
-def _most_usd(chunk: Sequence[Task], store: RationaleStore, max_tokens: int) -> float:
+def _most_usd(chunk: Sequence[Task], store: ReplyStore, max_tokens: int) -> float:
     return 0.0 if store.prices is None else sum(store.prices.most_usd(task, max_tokens) for task in chunk)
 
 
@@ -122,7 +122,7 @@ class _Health:
             if self._in_a_row == self._most:
                 return VkitError(
                     f"the last {self._in_a_row} requests failed ({name}: {outcome.detail}); "
-                    "wait, and run again with --retry-failures"
+                    "wait, and run again"
                 )
         return None
 

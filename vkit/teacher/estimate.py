@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vkit.rationales.store import Prices, RationaleStore
-from vkit.rationales.tasks import Settings, Task
+from vkit.teacher.store import Prices, ReplyStore
+from vkit.teacher.task import Settings, Task
 
 
 def estimate(
-    tasks: Sequence[Task], settings: Settings, prices: Prices | None, store: RationaleStore | None
+    tasks: Sequence[Task], settings: Settings, prices: Prices | None, store: ReplyStore | None
 ) -> dict[str, Any]:
     """The cost of asking for tasks, in US dollars, None where it cannot be told.
 

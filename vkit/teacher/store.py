@@ -1,6 +1,6 @@
 """Everything that was asked and paid for, in one append-only file that survives a kill at any moment.
 
-    with RationaleStore(folder / "store.jsonl", Prices(2.5, 10)) as store:
+    with ReplyStore(folder / "store.jsonl", Prices(2.5, 10)) as store:
         store.add([(task, outcome)], 1024)      # on the disk when it returns
         store.outcomes(task.key), store.spent_usd
 
@@ -18,8 +18,8 @@ from typing import Any
 
 from vkit.errors import VkitError
 from vkit.jsonl import JsonlStore
-from vkit.rationales.outcome import Outcome
-from vkit.rationales.tasks import Task
+from vkit.teacher.outcome import Outcome
+from vkit.teacher.task import Task
 
 _PER = 1_000_000
 
@@ -43,7 +43,7 @@ class Prices:
         return self.cost_usd(task.input_tokens, max_tokens)
 
 
-class RationaleStore:
+class ReplyStore:
     """The outcomes of all requests ever made into a folder.
 
     Args:
@@ -138,7 +138,7 @@ class RationaleStore:
         for line in lines:
             self._count(line)
 
-    def __enter__(self) -> RationaleStore:
+    def __enter__(self) -> ReplyStore:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,8 +13,8 @@ from vkit.errors import VkitError
 from vkit.images import open_image
 from vkit.models.loading import load_model
 from vkit.models.protocol import Picture, Request, Text, weights_digest
-from vkit.rationales.outcome import Outcome, failed
-from vkit.rationales.tasks import Settings, Task
+from vkit.teacher.outcome import Outcome, failed
+from vkit.teacher.task import Settings, Task
 
 
 class LocalTeacher:

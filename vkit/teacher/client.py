@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from vkit.errors import VkitError
 from vkit.jsonl import parse_object
-from vkit.rationales.outcome import Outcome, failed, failure_name, read_completion
-from vkit.rationales.tasks import Settings, Task
+from vkit.teacher.outcome import Outcome, failed, failure_name, read_completion
+from vkit.teacher.task import Settings, Task
 
 LIMIT_PARAMETERS = ("max_completion_tokens", "max_tokens")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -78,10 +78,7 @@ class ApiTeacher:
         try:
             import openai
         except ImportError as error:
-            raise VkitError(
-                "the openai package is not installed; pip install 'vkit[api]', or use --export-batch or "
-                "--teacher"
-            ) from error
+            raise VkitError("the openai package is not installed; pip install 'vkit[api]'") from error
         self._settings, self._limit_parameter = settings, limit_parameter
         base_url = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
         hostname, self.host = _host(base_url)
@@ -126,7 +123,7 @@ class ApiTeacher:
         cause = type(error.__cause__).__name__
         detail = self._safe(f"{error} ({cause}: {error.__cause__})")
         if cause in ("ConnectError", "ConnectTimeout"):  # nothing was sent
-            raise VkitError(f"{self.host} cannot be reached: {detail}; check --base-url, and run again")
+            raise VkitError(f"{self.host} cannot be reached: {detail}; check the address, and run again")
         timeout = isinstance(error, self._errors.APITimeoutError)
         return failed("timeout" if timeout else "disconnected", detail, answered=True)
 
@@ -138,7 +135,7 @@ class ApiTeacher:
             raise VkitError(f"{self.host} refuses the key ({short}); check the key's variable")
         if status == 404:
             raise VkitError(
-                f"{self.host} knows no such model or address ({short}); check --model and --base-url"
+                f"{self.host} knows no such model or address ({short}); check the model's name and the address"
             )
         if status == 402 or code == "insufficient_quota":
             raise VkitError(f"{self.host}: the account is empty ({short}); fill it and run again")
@@ -157,12 +154,14 @@ def _host(base_url: str) -> tuple[str, str]:
         parts = urlsplit(base_url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise VkitError("--base-url is no URL; give one like https://api.openai.com/v1") from error
+        raise VkitError(
+            "the endpoint's address is no URL; give one like https://api.openai.com/v1"
+        ) from error
     if parts.scheme not in ("http", "https") or not host:
-        raise VkitError("--base-url is no http(s) URL; give one like https://api.openai.com/v1")
+        raise VkitError("the endpoint's address is no http(s) URL; give one like https://api.openai.com/v1")
     if parts.username or parts.password:
         raise VkitError(
-            "--base-url holds a password; put the key into a variable and name it by --api-key-env"
+            "the endpoint's address holds a password; put the key into a variable, name it by --api-key-env"
         )
     return host, host if port is None else f"{host}:{port}"
 

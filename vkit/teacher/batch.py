@@ -1,7 +1,7 @@
 """The Batch API by files: requests out, answers and errors in, at half the price and a day's patience.
 
     paths = export_batch(job.tasks, job.settings, Path("requests.jsonl"))
-    counts = import_batch(Path("batch_output.jsonl"), job, store)
+    counts = import_batch(Path("batch_output.jsonl"), job.tasks, job.settings, store)
 
 Uploading and downloading is left to the endpoint's own tools. A request's custom_id is its task's key, so the
 answers find their problems whenever they come, and a file that is imported twice counts once.
@@ -18,10 +18,10 @@ from typing import Any
 
 from vkit.errors import VkitError
 from vkit.jsonl import read_jsonl, write_chunks
-from vkit.rationales.client import LIMIT_PARAMETERS, request_body
-from vkit.rationales.outcome import Outcome, failed, failure_name, read_completion
-from vkit.rationales.store import RationaleStore
-from vkit.rationales.tasks import Job, Settings, Task
+from vkit.teacher.client import LIMIT_PARAMETERS, request_body
+from vkit.teacher.outcome import Outcome, failed, failure_name, read_completion
+from vkit.teacher.store import ReplyStore
+from vkit.teacher.task import Settings, Task
 
 # What OpenAI takes in one file.
 MOST_REQUESTS = 50_000
@@ -56,15 +56,15 @@ def export_batch(
     return paths
 
 
-def import_batch(path: Path, job: Job, store: RationaleStore) -> dict[str, int]:
+def import_batch(path: Path, asked: Sequence[Task], settings: Settings, store: ReplyStore) -> dict[str, int]:
     """Store what a batch's output or error file says; returns how many lines were new, known, of other data.
 
-    Lines of other data than the job's are stored too: they are paid for.
+    Lines of other data than ``asked`` are stored too: they are paid for.
 
     Raises:
-        VkitError: a line is none of a batch's file, or no line belongs to the job; nothing is stored then.
+        VkitError: a line is none of a batch's file, or no line is about ``asked``; nothing is stored then.
     """
-    tasks = {task.key: task for task in job.tasks}
+    tasks = {task.key: task for task in asked}
     counts = {"new": 0, "known": 0, "of_other_data": 0}
     lines: dict[str, dict[str, Any]] = {}
     ours = False
@@ -76,7 +76,7 @@ def import_batch(path: Path, job: Job, store: RationaleStore) -> dict[str, int]:
             counts["known"] += 1
             continue
         counts["new" if key in tasks else "of_other_data"] += 1
-        line = store.line(key, outcome, tasks.get(key), job.settings.max_tokens)
+        line = store.line(key, outcome, tasks.get(key), settings.max_tokens)
         lines[source] = {**line, "source": source}
     if not ours:
         raise VkitError(
