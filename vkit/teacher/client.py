@@ -135,7 +135,7 @@ class ApiTeacher:
             raise VkitError(f"{self.host} refuses the key ({short}); check the key's variable")
         if status == 404:
             raise VkitError(
-                f"{self.host} knows no such model or address ({short}); check the model's name and the address"
+                f"{self.host} knows no such model or address ({short}); check the model and the address"
             )
         if status == 402 or code == "insufficient_quota":
             raise VkitError(f"{self.host}: the account is empty ({short}); fill it and run again")
