@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL
+from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL, note_other_base
 
 
 @click.command("attn-ratio")
@@ -61,7 +61,8 @@ from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL
     "--text",
     "answers_file",
     type=click.Path(path_type=Path),
-    help='Measure given answers, a line {"id": ..., "output": ...} each, instead of generating.',
+    help='Measure given answers, a line {"id": ..., "output": ...} each, instead of generating; those of '
+    "vkit generate hold their tokens too.",
 )
 @click.option(
     "--overlay",
@@ -138,10 +139,12 @@ def command(
     samples = list(islice(found, limit))
     if not samples:
         raise VkitError(f"{data} holds no problem of version {problem_version!r}; see the records' meta")
-    answers = None if answers_file is None else _read_answers(answers_file, [s.id for s in samples])
+    answers: dict[str, str] | None = None
+    answer_ids: dict[str, list[int]] = {}
+    if answers_file is not None:
+        answers, answer_ids = _read_answers(answers_file, [sample.id for sample in samples])
     loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
-    if adapter is not None:
-        _compare_base(Path(adapter), model)
+    note_other_base(adapter, model)
     settings = RunSettings(
         model=model,
         adapter=adapter,
@@ -176,6 +179,7 @@ def command(
                 batch_size=batch_size,
                 reduce=reduce,
                 answers=answers,
+                answer_ids=answer_ids,
                 on_check=lambda: checking.update(),
                 on_start=start,
                 on_item=lambda item: bars[0].update(),
@@ -199,21 +203,13 @@ def command(
     click.echo(f"look at {page.path}{beside}", err=True)
 
 
-def _compare_base(adapter: Path, model: str) -> None:
-    """Say so where an adapter was trained on a model of another name: its shapes may fit all the same."""
-    from vkit.jsonl import read_json
-
-    base = read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
-    if base and Path(base).name != Path(model).name:
-        click.echo(f"note: adapter {adapter} was trained on {base}, and is used on {model}", err=True)
-
-
-def _read_answers(path: Path, ids: list[str]) -> dict[str, str]:
-    """The given answers by id; every problem must have one."""
+def _read_answers(path: Path, ids: list[str]) -> tuple[dict[str, str], dict[str, list[int]]]:
+    """The given answers by id, and their tokens where they are told; every problem must have an answer."""
     from vkit.errors import VkitError
     from vkit.jsonl import read_jsonl, refuse_half_characters
 
     answers: dict[str, str] = {}
+    tokens: dict[str, list[int]] = {}
     for number, line in read_jsonl(path):
         try:
             refuse_half_characters(line)
@@ -227,9 +223,15 @@ def _read_answers(path: Path, ids: list[str]) -> dict[str, str]:
         if record_id in answers:
             raise VkitError(f"{path}:{number}: id {record_id!r} stands twice; keep one answer for each")
         answers[record_id] = output
+        if (told := line.get("ids")) is not None:
+            if not isinstance(told, list) or not all(type(token) is int for token in told):
+                raise VkitError(
+                    f'{path}:{number}: "ids" must be a list of tokens; leave it out, or correct it'
+                )
+            tokens[record_id] = told
     missing = [record_id for record_id in ids if record_id not in answers]
     if missing:
         raise VkitError(
             f"{path} has no answer for {len(missing)} of {len(ids)} problems, first {missing[0]!r}; add them"
         )
-    return answers
+    return answers, tokens

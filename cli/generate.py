@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL
+from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL, note_other_base
 
 if TYPE_CHECKING:
     from vkit.records import Sample
@@ -46,6 +46,21 @@ OWN_PROMPT = SUITES[1:]  # those that come with one; Geometry3K's are the study'
     show_default=True,
     help="Longer outputs are cut, and counted.",
 )
+@click.option(
+    "--temperature",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="0: greedy. Above it, tokens are drawn from the softmax of the logits divided by it.",
+)
+@click.option(
+    "--top-p",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Draw from the fewest most likely tokens whose probabilities sum to this; 1: from all.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other draws.")
 @LIMIT
 @DEVICE
 @DTYPE
@@ -63,18 +78,24 @@ def command(
     prompt: str | None,
     batch_size: int,
     max_new_tokens: int,
+    temperature: float,
+    top_p: float,
+    seed: int,
     limit: int | None,
     device: str,
     dtype: str,
     out: Path,
 ) -> None:
-    """Let a model answer problems, greedily, for `vkit score` and `vkit attn-ratio --text`.
+    """Let a model answer problems, for `vkit score` and `vkit attn-ratio --text`.
 
     \b
     vkit generate --model tiny --data problems.jsonl --prompt plain --out tiny.jsonl
     vkit generate --model Qwen/Qwen2.5-VL-3B-Instruct --adapter runs/lora --suite mathvista \\
         --data MathVista --batch-size 16 --max-new-tokens 1024 --out qwen.jsonl
     vkit score --suite mathvista --data MathVista --predictions qwen.jsonl
+
+    Decoding is greedy unless a --temperature is given. A draw takes its chance from --seed and the record's
+    id alone: batches, other records, their order and interruptions change nothing.
 
     OUT gets a line for each problem, in their order, with id, output, tokens, finish, seconds and digest;
     finish is "length" where the output was cut, else "stop". An interrupted run continues where it stopped,
@@ -88,10 +109,6 @@ def command(
 
     if prompt is None:
         prompt = "suite" if suite in OWN_PROMPT else "cot"
-    samples = list(islice(only_good(scan(data)), limit))
-    if suite is not None:
-        _refuse_others(samples, suite, data)
-    loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
     settings = GenerationSettings(
         model=model,
         adapter=adapter,
@@ -99,7 +116,15 @@ def command(
         prompt=prompt,
         max_new_tokens=max_new_tokens,
         dtype=dtype,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
     )
+    samples = list(islice(only_good(scan(data)), limit))
+    if suite is not None:
+        _refuse_others(samples, suite, data)
+    loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
+    note_other_base(adapter, model)
     try:
         with ExitStack() as closing:
             progress = _Progress(closing, len(samples))

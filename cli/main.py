@@ -14,6 +14,7 @@ from vkit.errors import VkitError
 
 # Name -> module of vkit.cli and what `vkit --help` says, so that help imports nothing.
 COMMANDS = {
+    "study": ("study", "Run the whole study from one YAML file, to one page."),
     "demo": ("demo", "Train a small model from nothing in three stages, and look at what it learned."),
     "attn-ratio": ("attn_ratio", "Measure how much a model looks at the picture while it answers."),
     "compare": ("compare", "Compare runs of attn-ratio: which model looks more, at equal length?"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 MODEL = click.option(
@@ -17,3 +19,17 @@ DTYPE = click.option(
     help="Of the weights; auto is float32 on the CPU and the checkpoint's elsewhere.",
 )
 LIMIT = click.option("--limit", type=click.IntRange(1), help="Only the first problems.")
+
+
+def note_other_base(adapter: str | None, model: str) -> None:
+    """Say so where an adapter was trained on a model of another name: its shapes may fit all the same.
+
+    To be called when ``load_model`` has merged it, and so has found it good.
+    """
+    from vkit.jsonl import read_json
+
+    if adapter is None:
+        return
+    base = read_json(Path(adapter) / "adapter_config.json").get("base_model_name_or_path")
+    if isinstance(base, str) and base and Path(base).name != Path(model).absolute().name:
+        click.echo(f"note: adapter {adapter} was trained on {base}, and is used on {model}", err=True)

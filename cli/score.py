@@ -8,11 +8,16 @@ from typing import Any
 
 import click
 
-SUITES = ("geometry3k", "mathvista", "mathverse", "wemath", "smart101")
+SUITES = ("geometry3k", "mathvista", "mathverse", "wemath", "smart101", "records")
 
 
 @click.command("score")
-@click.option("--suite", type=click.Choice(SUITES), required=True, help="The benchmark.")
+@click.option(
+    "--suite",
+    type=click.Choice(SUITES),
+    required=True,
+    help="The benchmark, or records: any problems in JSON Lines.",
+)
 @click.option(
     "--data", type=click.Path(path_type=Path), required=True, help="Its official folder, or a file of it."
 )

@@ -35,7 +35,7 @@ def score_texts(
     """Score a run, and compare it with another one: JSON to stdout, a table to stderr."""
     from vkit.evaluate.scoring import compare_marks, item_lines, mark_outputs, read_outputs, report_marks
     from vkit.evaluate.suites import SUITES
-    from vkit.jsonl import write_chunks
+    from vkit.jsonl import write_jsonl
     from vkit.records import only_good
 
     suite = SUITES[suite_name]
@@ -52,7 +52,7 @@ def score_texts(
         names = ("asked", "failed", "cost_usd", "input_tokens", "output_tokens")
         report["judge"] = {"model": judging.model, **{name: getattr(judge, name) for name in names}}
     if items is not None:
-        write_chunks(items, (f"{json.dumps(i, ensure_ascii=False)}\n".encode() for i in item_lines(marks[0])))
+        write_jsonl(items, item_lines(marks[0]))
     click.echo(json.dumps(report, ensure_ascii=False))
     _echo_report(suite.title, suite.main, report)
 

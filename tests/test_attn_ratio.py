@@ -14,6 +14,7 @@ from PIL import Image
 from vkit.attention import run as run_module
 from vkit.attention.run import file_name
 from vkit.attention.run_folder import read_details, read_maps
+from vkit.models.loading import load_model
 from vkit.synthesis.sketches import write_sketches
 
 
@@ -82,6 +83,39 @@ def test_given_answers_are_measured_as_they_are(vkit, problems, tmp_path):
     assert [item["output_text"].strip() for item in items_of(tmp_path / "run")] == [
         record["rationale"] for record in written
     ]
+
+
+def test_given_tokens_are_taken_where_they_say_the_text_and_none_else(vkit, problems, tmp_path):
+    model = load_model("tiny")
+    records = [json.loads(line) for line in problems.read_text().splitlines()]
+    letters = model.tokenizer.get_vocab()
+    for record in records:  # letter by letter, as no tokenizer cuts a text
+        record["output"] = " " + str(record["rationale"])
+        record["ids"] = [letters[letter] for letter in record["output"].replace(" ", "Ġ")]
+    spelled = records[1]
+    assert model.decode(spelled["ids"]) == spelled["output"]
+    assert spelled["ids"] != model.tokenize_answer(spelled["output"])
+    lines = [{"id": r["id"], "output": r["output"]} for r in records]
+    ids = {"spelled": spelled["ids"], "other": spelled["ids"][:-1], "unknown": [10**9], "negative": [-1]}
+    found = {}
+    for name, told in {"none": None, **ids}.items():
+        wanted = [
+            line if told is None or line["id"] != spelled["id"] else {**line, "ids": told} for line in lines
+        ]
+        problems.with_name("answers.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in wanted))
+        code, _, stderr = vkit(*given(problems, tmp_path / name))
+        assert code == 0, stderr
+        found[name] = {item["id"]: item["output_ids"] for item in items_of(tmp_path / name)}[spelled["id"]]
+    assert found.pop("spelled") == spelled["ids"]
+    assert all(tokens == model.tokenize_answer(spelled["output"]) for tokens in found.values())
+
+
+def test_tokens_that_are_none_are_refused(vkit, problems, tmp_path):
+    path = problems.with_name("answers.jsonl")
+    path.write_text(path.read_text().replace('"output"', '"ids": ["3"], "output"', 1))
+    code, _, stderr = vkit(*given(problems, tmp_path / "run"))
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert 'answers.jsonl:1: "ids" must be a list of tokens' in stderr
 
 
 def test_batches_change_nothing(vkit, problems, tmp_path):

@@ -25,7 +25,9 @@ from vkit.evaluate.generation import (
 )
 from vkit.models.huggingface_loading import load_huggingface
 from vkit.models.loading import load_model
+from vkit.models.lora import add_lora, save_adapter
 from vkit.models.protocol import Picture
+from vkit.models.sampling import Sampling
 from vkit.records import Sample, read_samples
 from vkit.sources.mathverse import scan_mathverse
 from vkit.sources.wemath import scan_wemath
@@ -34,6 +36,7 @@ from vkit.synthesis.miniature import draw
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 SETTINGS = GenerationSettings(model="tiny", data="tests", prompt="plain", max_new_tokens=40)
+DRAWN = replace(SETTINGS, temperature=2.5, top_p=0.95, seed=7)
 
 
 @cache
@@ -80,10 +83,10 @@ def test_each_problem_gets_a_line_in_order_with_its_tokens_and_why_it_ended(samp
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["id"] for line in lines] == [sample.id for sample in samples]
     for sample, line in zip(samples, lines):
-        assert list(line) == ["id", "output", "tokens", "finish", "seconds", "digest"]
+        assert list(line) == ["id", "output", "ids", "tokens", "finish", "seconds", "digest"]
         batch = tiny().encode([build_prompt(sample, "plain")], padding_side="left")
         ids = tiny().generate(batch, max_new_tokens=40)[0]
-        assert (line["output"], line["tokens"]) == (tiny().decode(ids), len(ids))
+        assert (line["output"], line["ids"], line["tokens"]) == (tiny().decode(ids), ids, len(ids))
         assert line["finish"] == ("length" if len(ids) == 40 else "stop")
         assert line["seconds"] > 0
     assert summary["items"] == summary["new"] == summary["stop"] + summary["length"] == 10
@@ -120,6 +123,51 @@ def test_a_file_cut_at_any_byte_becomes_what_it_would_have_been(samples, tmp_pat
         assert broken.read_bytes().startswith(b"".join(data.splitlines(keepends=True)[:kept]))
         # The same batches as in the unbroken run, and none that was done: rounding has nowhere to differ.
         assert again.batches == unbroken.batches[kept // 3 :]
+
+
+def test_drawn_outputs_are_the_settings_own(samples, tmp_path):
+    path = tmp_path / "out.jsonl"
+    summary = predict(samples, path, DRAWN, batch_size=4)
+    assert (summary["temperature"], summary["top_p"], summary["seed"]) == (2.5, 0.95, 7)
+    for sample, line in zip(samples, lines_of(path)):
+        batch = tiny().encode([build_prompt(sample, "plain")], padding_side="left")
+        ids = tiny().generate(batch, max_new_tokens=40, sampling=Sampling(2.5, top_p=0.95, seed=7))[0]
+        assert line["output"] == tiny().decode(ids)
+    predict(samples, tmp_path / "greedy.jsonl")
+    predict(samples, tmp_path / "other.jsonl", replace(DRAWN, seed=8))
+    drawn, greedy, other = (
+        [line["output"] for line in lines_of(tmp_path / f"{name}.jsonl")]
+        for name in ("out", "greedy", "other")
+    )
+    for first, second in ((drawn, greedy), (drawn, other), (other, greedy)):
+        assert sum(a != b for a, b in zip(first, second)) > 5
+
+
+def test_drawn_outputs_know_neither_batch_nor_order_nor_kill(samples, tmp_path):
+    whole, path = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    predict(samples, whole, DRAWN, batch_size=5)
+    expected = {line["id"]: line for line in lines_of(whole)}
+    predict(samples[::-1], path, DRAWN, batch_size=3)
+    assert {line["id"]: line for line in lines_of(path)} == expected
+    data = whole.read_bytes()
+    for cut in (0, data.index(b"\n"), len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:cut])
+        settings_path(path).write_bytes(settings_path(whole).read_bytes())
+        predict(samples, path, DRAWN, batch_size=5)
+        assert lines_of(path) == lines_of(whole)
+
+
+def test_a_file_of_before_there_was_sampling_was_greedy(samples, tmp_path):
+    path = tmp_path / "out.jsonl"
+    predict(samples[:1], path)
+    place = settings_path(path)
+    old = json.loads(place.read_text())
+    for name in ("temperature", "top_p", "seed"):
+        del old[name]
+    place.write_text(json.dumps(old))
+    with pytest.raises(VkitError, match=r"temperature 0\.0 -> 2\.5, top_p 1\.0 -> 0\.95, seed 0 -> 7"):
+        predict(samples[:2], path, DRAWN)
+    assert predict(samples[:2], path)["new"] == 1
 
 
 def test_an_interrupted_run_keeps_every_batch_that_was_done(samples, tmp_path):
@@ -190,6 +238,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(vkit, tmp_path, monkeypatch):
     [
         ({"prompt": "direct"}, "prompt 'plain' -> 'direct'"),
         ({"max_new_tokens": 9}, "max_new_tokens 40 -> 9"),
+        ({"temperature": 0.7}, "temperature 0.0 -> 0.7"),
         ({"model": "tiny-random"}, "model 'tiny' -> 'tiny-random'"),
     ],
 )
@@ -241,7 +290,7 @@ def test_a_line_that_was_tampered_with_is_refused(samples, tmp_path):
     path = tmp_path / "out.jsonl"
     predict(samples[:1], path)
     path.write_text(json.dumps({"id": samples[0].id, "output": "x"}) + "\n")
-    with pytest.raises(VkitError, match=f"the line of '{samples[0].id}' lacks 'tokens'"):
+    with pytest.raises(VkitError, match=f"the line of '{samples[0].id}' lacks 'ids'"):
         predict(samples[:1], path)
 
 
@@ -368,6 +417,42 @@ def test_a_limit_can_be_raised_later(vkit, tmp_path):
     assert (code, json.loads(stdout)["new"], len(lines_of(out))) == (0, 3, 5)
     assert "5 cut at 4 tokens, --max-new-tokens raises that" in stderr
     assert "the weights are random" in stderr
+
+
+def test_the_command_draws_and_refuses_what_it_cannot_draw(vkit, tmp_path):
+    problems, out = write_tests(tmp_path, 1), tmp_path / "out.jsonl"
+    options = ("--model", "tiny", "--data", problems, "--prompt", "plain", "--out", out)
+    for wrong, said in (
+        (("--temperature", -1), "temperature -1.0: give 0"),
+        (("--temperature", "nan"), "temperature nan: give 0"),
+        (("--temperature", 1, "--top-p", 0), "top_p 0.0: give"),
+        (("--seed", 2), "seed 2 has no effect on greedy decoding"),
+    ):
+        code, stdout, stderr = vkit("generate", *options, *wrong)
+        assert (code, stdout, stderr.count("\n"), out.exists()) == (1, "", 1, False)
+        assert said in stderr
+    drawing = ("--temperature", 1.5, "--top-p", 0.9, "--seed", 2)
+    code, stdout, _ = vkit("generate", *options, *drawing, "--batch-size", 2)
+    assert code == 0
+    assert [json.loads(stdout)[name] for name in ("temperature", "top_p", "seed")] == [1.5, 0.9, 2]
+    again = tmp_path / "again.jsonl"
+    assert vkit("generate", *options[:-1], again, *drawing, "--batch-size", 5)[0] == 0
+    assert lines_of(again) == lines_of(out)
+
+
+@pytest.mark.parametrize("command", ["generate", "attn-ratio"])
+def test_an_adapter_of_another_base_is_told(vkit, tmp_path, command):
+    trained, adapter = load_model("tiny-random", device="cpu"), tmp_path / "lora"
+    add_lora(trained, rank=2, alpha=2)
+    save_adapter(trained, adapter)
+    problems = write_tests(tmp_path, 1)
+    problems.write_text(problems.read_text().splitlines(keepends=True)[1])  # one with a picture
+    options = ("--adapter", adapter, "--data", problems, "--prompt", "plain", "--max-new-tokens", 2)
+    note = f"note: adapter {adapter} was trained on tiny-random, and is used on tiny\n"
+    code, _, stderr = vkit(command, "--model", "tiny", *options, "--out", tmp_path / "other")
+    assert (code, note in stderr) == (0, True)
+    code, _, stderr = vkit(command, "--model", "tiny-random", *options, "--out", tmp_path / "same")
+    assert (code, "note:" in stderr) == (0, False)
 
 
 def test_help_imports_nothing_heavy():

@@ -17,6 +17,7 @@ FLOORS = [
     ("vkit.teacher",),
     ("vkit.attention", "vkit.evaluate", "vkit.synthesis", "vkit.rationales", "vkit.sources"),
     ("vkit.report", "vkit.train"),
+    ("vkit.study",),
     ("vkit.cli",),
 ]
 
@@ -106,7 +107,7 @@ def test_help_imports_nothing_heavy():
         "    ['train-puma', '--help'], ['train-sft', '--help'], ['demo', '--help'],\n"
         "    ['compare', '--help'], ['report', '--help'], ['figures', '--help'], ['score', '--help'],\n"
         "    ['train-smart', '--help'], ['data', 'smart-mini', '--help'],\n"
-        "    ['rationales', '--help'], ['generate', '--help']):\n"
+        "    ['rationales', '--help'], ['generate', '--help'], ['study', '--help']):\n"
         "    assert CliRunner().invoke(cli, arguments).exit_code == 0\n"
         "heavy = ('torch', 'transformers', 'numpy', 'PIL', 'sympy', 'yaml', 'scipy')\n"
         "heavy += ('fpdf', 'openai', 'pyarrow')\n"

@@ -119,6 +119,11 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
+def write_jsonl(path: Path, items: Iterable[Mapping[str, Any]]) -> None:
+    """Write a file of objects, one a line, complete or not at all."""
+    write_chunks(path, (json.dumps(i, ensure_ascii=False, allow_nan=False).encode() + b"\n" for i in items))
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write one file, complete or not at all."""
     write_chunks(path, [data])

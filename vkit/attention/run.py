@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -75,7 +75,8 @@ def run(
     *,
     batch_size: int = 1,
     reduce: str = "mean",
-    answers: dict[str, str] | None = None,
+    answers: Mapping[str, str] | None = None,
+    answer_ids: Mapping[str, Sequence[int]] | None = None,
     on_check: Callable[[], object] = lambda: None,
     on_start: Callable[[], None] = lambda: None,
     on_item: Callable[[dict[str, Any]], None] = lambda item: None,
@@ -87,6 +88,8 @@ def run(
         folder: made if it is not there.
         reduce: which of `vkit.attention.names.REDUCTIONS` stands first in the summary.
         answers: given answers by id, measured instead of generated ones.
+        answer_ids: the tokens of given answers where they are known, as `vkit.evaluate.generation` keeps
+            them; taken where the model reads them as the same text, else the text is cut into tokens anew.
         on_check: called after each record that was checked before the start.
         on_start: called once the folder and every record have been found good.
         on_item: called with each item of `samples` once it is in the folder, the old ones first.
@@ -96,9 +99,10 @@ def run(
             model is refused.
     """
     digests = {sample.id: _digest(sample, answers) for sample in samples}  # also: every image can be read
+    given = None if answers is None else _Given(model, answers, answer_ids or {})
     begun = _holds_items(folder)
     if not begun:  # nothing is made before every record has been found good
-        _check(model, samples, settings, answers, on_check)
+        _check(model, samples, settings, given, on_check)
     _open_folder(folder, {**asdict(settings), "weights": weights_digest(model)})
     with JsonlStore(folder / "items.jsonl") as store:
         done = {item.get("id"): item for item in store.items}
@@ -109,13 +113,13 @@ def run(
                 )
         pending = [sample for sample in samples if sample.id not in done]
         if begun:
-            _check(model, pending, settings, answers, on_check)
+            _check(model, pending, settings, given, on_check)
         on_start()
         for sample in samples:
             if sample.id in done:
                 on_item(done[sample.id])
         for chunk in _chunks(pending, batch_size):
-            for item in _answer(model, chunk, folder, settings, answers):
+            for item in _answer(model, chunk, folder, settings, given):
                 item["digest"] = digests[item["id"]]
                 store.append(item)
                 done[item["id"]] = item
@@ -124,6 +128,21 @@ def run(
     summary = {**asdict(settings), "random_weights": model.random_weights, **summary}
     write_json(folder / "summary.json", summary)
     return summary
+
+
+class _Given:
+    """Given answers as tokens of the model."""
+
+    def __init__(
+        self, model: VisionLanguageModel, answers: Mapping[str, str], ids: Mapping[str, Sequence[int]]
+    ) -> None:
+        self._model, self._answers, self._ids = model, answers, ids
+
+    def tokens(self, record_id: str) -> list[int]:
+        text, ids = self._answers[record_id], list(self._ids.get(record_id, ()))
+        rows = next(self._model.lm_head.parameters()).shape[0]
+        known = all(0 <= token < rows for token in ids)
+        return ids if known and self._model.decode(ids) == text else self._model.tokenize_answer(text)
 
 
 def file_name(record_id: str) -> str:
@@ -164,12 +183,12 @@ def _check(
     model: VisionLanguageModel,
     samples: Sequence[Sample],
     settings: RunSettings,
-    answers: dict[str, str] | None,
+    given: _Given | None,
     on_check: Callable[[], object],
 ) -> None:
     """Refuse, before hours of work, what the model would refuse when its turn came."""
     for sample in samples:
-        output = [] if answers is None else model.tokenize_answer(answers[sample.id])
+        output = [] if given is None else given.tokens(sample.id)
         batch = model.encode([build_request(sample, settings.prompt)], [output])
         build_segments(batch.layouts, batch.length, policy=settings.spans, names=[sample.id])
         on_check()
@@ -180,16 +199,16 @@ def _answer(
     samples: Sequence[Sample],
     folder: Path,
     settings: RunSettings,
-    answers: dict[str, str] | None,
+    given: _Given | None,
 ) -> Iterator[dict[str, Any]]:
     """Answer and measure one batch; yields an item for each sample in order."""
     requests = {sample.id: build_request(sample, settings.prompt) for sample in samples}
     start = time.perf_counter()
-    if answers is None:
+    if given is None:
         prompts = model.encode([requests[sample.id] for sample in samples], padding_side="left")
         outputs = model.generate(prompts, max_new_tokens=settings.max_new_tokens)
     else:
-        outputs = [model.tokenize_answer(answers[sample.id]) for sample in samples]
+        outputs = [given.tokens(sample.id) for sample in samples]
     generated = time.perf_counter()
     spoken = [(sample, output) for sample, output in zip(samples, outputs) if output]
     measured: dict[str, Measurement] = {}
@@ -323,7 +342,7 @@ def _write_arrays(folder: Path, name: str, **arrays: np.ndarray) -> str:
     return name
 
 
-def _digest(sample: Sample, answers: dict[str, str] | None) -> str:
+def _digest(sample: Sample, answers: Mapping[str, str] | None) -> str:
     """Tells whether a record is still the one that was measured: its text, its pixels, its given answer."""
     given = () if answers is None else (answers[sample.id],)
     digest = hashlib.sha256(repr((sample.question, sample.choices, sample.answer, *given)).encode())

@@ -5,14 +5,17 @@ r"""A model's outputs on problems, kept as predictions: a file that a kill at an
 
 predictions.jsonl, in the samples' order, gets a line for each sample as soon as its batch is done:
 
-    {"id": "12", "output": "The angle is 40.", "tokens": 7, "finish": "stop", "seconds": 0.2, "digest": "..."}
+    {"id": "12", "output": "40.", "ids": [1821, 13], "tokens": 2, "finish": "stop", "seconds": 0.2,
+     "digest": "..."}
 
+``ids`` are the tokens that the model wrote: its text may be cut into others when it is read again.
 ``finish`` is "length" where the output was cut at ``max_new_tokens``; ``seconds`` are the line's part of its
 batch; ``digest`` tells whether the record is still the one that was answered. Beside it,
 predictions.jsonl.settings.json says what wrote it, and nothing else may go on with it.
 
-Decoding is greedy. Batches are cut from the whole list of samples, and one of which some lines are missing is
-run whole again: a run that was killed writes what it would have written, whatever rounding does to batches.
+Decoding is greedy, or draws with noise of each record's own (`vkit.models.sampling`). Batches are cut from
+the whole list of samples, and one of which some lines are missing is run whole again: a run that was killed
+writes what it would have written, whatever rounding does to batches.
 """
 
 from __future__ import annotations
@@ -29,10 +32,11 @@ import torch
 from vkit.errors import VkitError
 from vkit.jsonl import JsonlStore, changes, read_json, write_json
 from vkit.models.protocol import Picture, Request, Text, VisionLanguageModel, weights_digest
+from vkit.models.sampling import GREEDY, Sampling
 from vkit.prompts import PROMPTS, build_request
 from vkit.records import Sample
 
-LINE = ("id", "output", "tokens", "finish", "seconds", "digest")  # what every line holds
+LINE = ("id", "output", "ids", "tokens", "finish", "seconds", "digest")  # what every line holds
 
 # The prompts that benchmarks come with: by name, of which source, and where they stand in its meta; None for
 # We-Math, whose template is published beside the rows.
@@ -60,6 +64,10 @@ class GenerationSettings:
     prompt: one of `vkit.prompts.PROMPTS` or `SUITE_PROMPTS`.
     max_new_tokens: where generation stops.
     dtype: of the weights.
+    temperature, top_p, seed: see `vkit.models.sampling.Sampling`; greedy without.
+
+    Raises:
+        VkitError: a number is out of range.
     """
 
     model: str
@@ -68,6 +76,16 @@ class GenerationSettings:
     prompt: str = "cot"
     max_new_tokens: int = 512
     dtype: str = "auto"
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _ = self.sampling  # refuses what it cannot do
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.seed)
 
 
 def generate_predictions(
@@ -182,7 +200,8 @@ def _tie(path: Path, new: dict[str, Any], *, holds_lines: bool) -> None:
     if holds_lines:
         if not place.exists():
             raise VkitError(f"{path} holds predictions, but {place.name} is not there; choose another --out")
-        if changed := changes(read_json(place), new):
+        # Files of before there was sampling do not name it: what wrote them was greedy.
+        if changed := changes({**asdict(GREEDY), **read_json(place)}, new):
             raise VkitError(f"{path} was written with other settings ({changed}); choose another --out")
     else:
         write_json(place, new)
@@ -240,7 +259,7 @@ def _answer(
     start = time.perf_counter()
     try:
         batch = model.encode(requests, padding_side="left")
-        outputs = model.generate(batch, max_new_tokens=settings.max_new_tokens)
+        outputs = model.generate(batch, max_new_tokens=settings.max_new_tokens, sampling=settings.sampling)
     except torch.OutOfMemoryError as error:
         raise VkitError(
             f"records {samples[0].id!r} to {samples[-1].id!r} do not fit in the device's memory as one batch;"
@@ -250,6 +269,7 @@ def _answer(
     return {
         sample.id: {
             "output": model.decode(ids),
+            "ids": list(ids),
             "tokens": len(ids),
             "finish": "length" if len(ids) >= settings.max_new_tokens else "stop",
             "seconds": seconds,

@@ -4,17 +4,17 @@
     samples = only_good(suite.scan(Path("MathVista")))
     report_marks(suite, mark_outputs(suite, samples, outputs))
 
-One entry each; the rules stand in the benchmark's own module. SMART-101 is scored on classes, not on texts,
-by `vkit.evaluate.smart101`.
+One entry each; the rules stand in the benchmark's own module. "records" are any problems in JSON Lines.
+SMART-101 is scored on classes, not on texts, by `vkit.evaluate.smart101`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from vkit.evaluate import geometry3k, mathverse, mathvista, wemath
+from vkit.evaluate import geometry3k, mathverse, mathvista, records, wemath
 from vkit.evaluate.scoring import LETTER, Suite, correct_by_problem
-from vkit.records import Sample
+from vkit.records import Sample, scan_samples
 from vkit.sources.geometry3k import scan_geometry3k
 from vkit.sources.mathverse import scan_mathverse
 from vkit.sources.mathvista import scan_mathvista
@@ -81,5 +81,18 @@ SUITES: dict[str, Suite] = {
         more=wemath.more,
         ask=_letter,
         main="steps",
+    ),
+    "records": Suite(
+        title="Records",
+        scan=scan_samples,
+        extract=records.extract,
+        right=records.is_right,
+        problem=records.problem,
+        groups=records.groups,
+        details=_nothing,
+        figures=lambda marks: {"accuracy": correct_by_problem(marks)},
+        more=_nothing,
+        ask=records.answer_form,
+        main="version",
     ),
 }

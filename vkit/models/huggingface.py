@@ -37,6 +37,7 @@ from vkit.models.protocol import (
     histories_of,
     outputs_of,
 )
+from vkit.models.sampling import GREEDY, Chooser, Sampling
 from vkit.models.tensors import telling_full_disk
 
 _ANY_REQUEST = Request("answer", (Text("?"),))  # what comes after a prompt is the same after all of them
@@ -198,13 +199,19 @@ class HuggingFaceModel:
         return hidden
 
     @torch.no_grad()
-    def generate(self, batch: Batch, *, max_new_tokens: int) -> list[list[int]]:
-        """Greedy continuation of each prompt, without the end-of-sequence token. Needs left padding."""
+    def generate(self, batch: Batch, *, max_new_tokens: int, sampling: Sampling = GREEDY) -> list[list[int]]:
+        """Continuation of each prompt, without the end-of-sequence token. Needs left padding."""
         for request_id, layout in zip(batch.ids, batch.layouts):
             if layout.offset + len(layout) != batch.length:
                 raise ValueError("generate needs a batch that was encoded with padding_side='left'")
             self._check_length(request_id, len(layout), max_new_tokens)
-        ids = self.model.generate(**batch.inputs, max_new_tokens=max_new_tokens)[:, batch.length :].tolist()
+        chooser = Chooser(sampling, batch.ids, self.device)
+
+        def scores(input_ids: Tensor, logits: Tensor) -> Tensor:  # whose argmax comes next
+            return chooser.scores(logits, input_ids.shape[1] - batch.length)
+
+        output = self.model.generate(**batch.inputs, max_new_tokens=max_new_tokens, logits_processor=[scores])
+        ids = output[:, batch.length :].tolist()
         return [row[: next((i for i, t in enumerate(row) if t in self._stop_ids), len(row))] for row in ids]
 
     def tokenize_answer(self, text: str) -> list[int]:

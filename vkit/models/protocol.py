@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vkit.errors import VkitError
+from vkit.models.sampling import GREEDY, Sampling
 
 IMAGE_COLUMN = -1  # in Layout.token_ids: an image token stands here
 IGNORE_INDEX = -100  # in labels: nothing is learned from this column
@@ -188,8 +189,11 @@ class VisionLanguageModel(Protocol):
         """Last hidden states after the final norm, (B, T, D); ``lm_head`` of them gives the logits."""
         ...
 
-    def generate(self, batch: Batch, *, max_new_tokens: int) -> list[list[int]]:
-        """Greedy continuation of each prompt, without the end-of-sequence token. Needs left padding."""
+    def generate(self, batch: Batch, *, max_new_tokens: int, sampling: Sampling = GREEDY) -> list[list[int]]:
+        """Continuation of each prompt, without the end-of-sequence token. Needs left padding.
+
+        What is drawn for an item depends on its logits, its id in the batch and ``sampling`` alone.
+        """
         ...
 
     def tokenize_answer(self, text: str) -> list[int]:

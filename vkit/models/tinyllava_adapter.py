@@ -1,4 +1,4 @@
-"""TinyLLaVA behind vkit's protocol: prompts, pictures, batches, greedy generation, training labels.
+"""TinyLLaVA behind vkit's protocol: prompts, pictures, batches, generation, training labels.
 
 model = load_model("path/to/TinyLLaVA-Phi-2-SigLIP-3.1B")       # vkit.models.loading
 batch = model.encode([Request("1", (Picture(image), Text("Find x.", question=True)))], padding_side="left")
@@ -30,6 +30,7 @@ from vkit.models.protocol import (
     histories_of,
     outputs_of,
 )
+from vkit.models.sampling import GREEDY, Chooser, Sampling
 from vkit.models.tinyllava import IMAGE_TOKEN, TinyLlava
 from vkit.models.tinyllava_images import ImageSettings
 from vkit.models.tinyllava_prompt import EOS, Prompt, tokenize_answer, tokenize_prompt
@@ -173,8 +174,8 @@ class TinyLlavaModel:
         return self.model(**batch.inputs, compute_logits=False).last_hidden_state
 
     @torch.no_grad()
-    def generate(self, batch: Batch, *, max_new_tokens: int) -> list[list[int]]:
-        """Greedy continuation of each prompt, without the end-of-sequence token.
+    def generate(self, batch: Batch, *, max_new_tokens: int, sampling: Sampling = GREEDY) -> list[list[int]]:
+        """Continuation of each prompt, without the end-of-sequence token.
 
         Raises:
             VkitError: prompts of different lengths are not padded on the left, the output would pass the
@@ -187,7 +188,7 @@ class TinyLlavaModel:
         training = self.model.training
         self.model.eval()
         try:
-            tokens = self._greedy(batch, max_new_tokens)
+            tokens = self._continue(batch, max_new_tokens, Chooser(sampling, batch.ids, self.device))
         finally:
             self.model.train(training)
         return [row[: row.index(self.eos_token_id)] if self.eos_token_id in row else row for row in tokens]
@@ -256,16 +257,17 @@ class TinyLlavaModel:
                 f" {limit}; shorten them"
             )
 
-    def _greedy(self, batch: Batch, max_new_tokens: int) -> list[list[int]]:
+    def _continue(self, batch: Batch, max_new_tokens: int, chooser: Chooser) -> list[list[int]]:
         spliced = self.model.splice(**batch.inputs)
         mask, position = spliced.attention_mask, spliced.position_ids[:, -1:]
         finished = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
         step = {"inputs_embeds": spliced.inputs_embeds, "position_ids": spliced.position_ids}
         cache, tokens = None, []
         sound = torch.ones_like(finished)
-        for _ in range(max_new_tokens):
+        for number in range(max_new_tokens):
             output = self.decoder(**step, attention_mask=mask, past_key_values=cache, use_cache=True)
-            highest, token = self.lm_head(output.last_hidden_state[:, -1]).max(dim=-1)
+            logits = self.lm_head(output.last_hidden_state[:, -1])
+            highest, token = chooser.scores(logits, number).max(dim=-1)
             sound &= highest.isfinite() | finished
             tokens.append(token)
             finished |= token == self.eos_token_id

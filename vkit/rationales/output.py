@@ -9,13 +9,12 @@ All of it is made anew from the store each time, in the order of the data.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vkit.jsonl import write_bytes, write_chunks
+from vkit.jsonl import write_bytes, write_jsonl
 from vkit.rationales.job import Job
 from vkit.rationales.prompts import find_fault, finish
 from vkit.records import Sample, write_samples
@@ -85,7 +84,7 @@ def write_rationales(folder: Path, found: Found, job: Job) -> None:
             good.append(replace(sample, rationale=rationale, image=image, meta=meta, folder=folder))
     write_samples(folder / "rationales.jsonl", good)
     aside = (found.aside[sample.id] for sample in job.samples if sample.id in found.aside)
-    write_chunks(folder / "set-aside.jsonl", (_aside_line(each) for each in aside))
+    write_jsonl(folder / "set-aside.jsonl", (_aside_line(each) for each in aside))
 
 
 def summarise(found: Found, store: ReplyStore) -> dict[str, Any]:
@@ -115,9 +114,8 @@ def _copy(task: Task, folder: Path) -> str:
     return name
 
 
-def _aside_line(each: SetAside) -> bytes:
-    line = {"id": each.sample.id, "reason": each.reason, "detail": each.detail, "said": each.said}
-    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+def _aside_line(each: SetAside) -> dict[str, Any]:
+    return {"id": each.sample.id, "reason": each.reason, "detail": each.detail, "said": each.said}
 
 
 def _rounded(usd: float | None) -> float | None:

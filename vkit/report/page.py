@@ -14,7 +14,7 @@ record reaches the page as JSON data (escaped) or as escaped HTML, never as mark
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,9 @@ def write_page(
     runs: Path | Sequence[Path],
     *,
     out: Path | None = None,
+    title: str | None = None,
+    lead: str = "",
+    comparison: Mapping[str, Any] | None = None,
     single_file: bool | None = None,
     max_mib: float = 25.0,
     on_item: Callable[[], object] = lambda: None,
@@ -64,6 +67,9 @@ def write_page(
     Args:
         runs: folders that ``vkit attn-ratio`` wrote (see `vkit.attention.run_folder`).
         out: the page's path; None: ``index.html`` in the run's folder, for one run only.
+        title: of the page; None: of the model, or the runs' names.
+        lead: HTML that stands before the overview, made of escaped text.
+        comparison: what `vkit.attention.compare.compare` found between the runs; None: it is asked.
         single_file: True: all items in the page; False: each in a file of its own in the folder
             ``<out>_files`` beside it, loaded when it is looked at; None: in the page while they are small.
         max_mib: the limit of a page that holds its items (in MiB), with ``single_file``.
@@ -79,7 +85,8 @@ def write_page(
     store = ItemStore(path.parent / f"{path.stem}_files", embed=single_file, most_mib=max_mib)
     try:
         figures = _read_runs(folders, store, on_item)
-        pieces = [*_fill_template(figures, store)]
+        found = comparison or _comparison(figures)
+        pieces = [*_fill_template(figures, store, title or _title(figures), lead, found)]
     except BaseException:
         store.discard()  # not once the page itself is written: it might be the new one that needs them
         raise
@@ -156,7 +163,13 @@ def _write(path: Path, pieces: Iterable[str]) -> int:
     return size
 
 
-def _fill_template(runs: Sequence[RunFigures], store: ItemStore) -> Iterator[str]:
+def _fill_template(
+    runs: Sequence[RunFigures],
+    store: ItemStore,
+    title: str,
+    lead: str,
+    comparison: Mapping[str, Any] | str | None,
+) -> Iterator[str]:
     """The page, piece by piece: with many embedded items it is large."""
     style, script = asset("page.css"), "".join(asset(name) for name in SCRIPTS)
     scripts_from = content_hash(script) + (" 'self'" if store.folder else "")
@@ -165,9 +178,10 @@ def _fill_template(runs: Sequence[RunFigures], store: ItemStore) -> Iterator[str
             f"default-src 'none'; img-src data:; script-src {scripts_from};"
             f" style-src {content_hash(style)}; base-uri 'none'; form-action 'none'"
         ),
-        "title": escaped(runs[0].summary["model"] if len(runs) == 1 else ", ".join(run.name for run in runs)),
+        "title": escaped(title),
         "banner": _banner(runs),
-        "overview": draw_overview(runs, _comparison(runs)),
+        "lead": lead,
+        "overview": draw_overview(runs, comparison),
         "limits": " ".join(dict.fromkeys(escaped(run.summary["limits"]) for run in runs)),
         "style": style,
         "script": script,
@@ -180,6 +194,10 @@ def _fill_template(runs: Sequence[RunFigures], store: ItemStore) -> Iterator[str
             yield from _data(runs, store)
         else:
             yield parts[piece]
+
+
+def _title(runs: Sequence[RunFigures]) -> str:
+    return runs[0].summary["model"] if len(runs) == 1 else ", ".join(run.name for run in runs)
 
 
 def _banner(runs: Sequence[RunFigures]) -> str:

@@ -104,6 +104,16 @@ def ask_all(
     return stopped
 
 
+def is_endpoint_failure(outcome: Outcome) -> bool:
+    """Whether a request failed by the endpoint's fault, so that it may be good another time.
+
+    >>> [is_endpoint_failure(Outcome(failure=name)) for name in ("timeout", "http_503", "refused", None)]
+    [True, True, False, False]
+    """
+    name = outcome.failure or ""
+    return name in ENDPOINT_FAILURES or name.startswith("http_5")
+
+
 def _most_usd(chunk: Sequence[Task], store: ReplyStore, max_tokens: int) -> float:
     return 0.0 if store.prices is None else sum(store.prices.most_usd(task, max_tokens) for task in chunk)
 
@@ -116,12 +126,10 @@ class _Health:
 
     def refusal(self, outcomes: Sequence[Outcome]) -> VkitError | None:
         for outcome in outcomes:
-            name = outcome.failure or ""
-            down = name in ENDPOINT_FAILURES or name.startswith("http_5")
-            self._in_a_row = self._in_a_row + 1 if down else 0
+            self._in_a_row = self._in_a_row + 1 if is_endpoint_failure(outcome) else 0
             if self._in_a_row == self._most:
                 return VkitError(
-                    f"the last {self._in_a_row} requests failed ({name}: {outcome.detail}); "
+                    f"the last {self._in_a_row} requests failed ({outcome.failure}: {outcome.detail}); "
                     "wait, and run again"
                 )
         return None

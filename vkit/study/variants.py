@@ -1,0 +1,323 @@
+"""What is done for one variant: its rationales, its fine-tune, its answers, its attention.
+
+    rationales = write_rationales(plan, variant, problems, steps, asked)
+    adapter = fine_tune(plan, variant, rationales, steps, model)
+
+Each is a step of `vkit.study.steps` in a folder named after the variant, or after the kind of its rationales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vkit.errors import VkitError
+from vkit.rationales.prompts import KINDS
+from vkit.study.plan import Plan, Teacher, Variant
+from vkit.study.problems import Problems
+from vkit.study.steps import Steps, file_digest
+
+if TYPE_CHECKING:
+    from vkit.rationales.job import Job
+    from vkit.teacher.asking import Ask
+    from vkit.teacher.store import Prices, ReplyStore
+    from vkit.teacher.task import Settings, Task
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Rationales:
+    """A file of problems with rationales; ``report``: how many, what was set aside, what it cost."""
+
+    path: Path
+    digest: str
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What answers for a variant: a model, and LoRA factors where there are some.
+
+    digest: of what it was made from. report: of its training; None for the model as it is.
+    """
+
+    model: str
+    adapter: str | None
+    digest: str
+    report: dict[str, Any] | None = None
+
+
+def write_rationales(
+    plan: Plan, variant: Variant, problems: Problems, steps: Steps, *, progress: bool
+) -> Rationales:
+    """The variant's rationales: written by the teacher, or given.
+
+    What a teacher says stands in ``teacher/store.jsonl`` for all kinds, so that nothing is paid for twice.
+
+    Raises:
+        VkitError: the teacher cannot be asked, its cost would pass ``max_cost``, or no rationale is good.
+    """
+    kind = str(variant.rationales)
+    if kind not in KINDS:
+        path = plan.place(kind)
+        return Rationales(path, file_digest(path), {"file": kind})
+    assert plan.teacher is not None  # of a checked plan
+    teacher, name = plan.teacher, f"rationales/{kind}"
+    spoken = ("model", "local", "scripted", "base_url", "temperature", "max_tokens")
+    inputs = {
+        "kind": kind,
+        "problems": problems.train_digest,
+        "teacher": {key: getattr(teacher, key) for key in spoken},
+    }
+    report = steps.run(
+        name, inputs, lambda place: _ask(plan, teacher, kind, problems, place, steps.out, progress)
+    )
+    path = steps.out / name / "rationales.jsonl"
+    return Rationales(path, file_digest(path), report)
+
+
+def fine_tune(
+    plan: Plan,
+    variant: Variant,
+    rationales: Rationales,
+    steps: Steps,
+    model_digest: str,
+    *,
+    progress: bool,
+    tell: Tell,
+) -> Tuned:
+    """Train the variant on its rationales."""
+    from vkit.train.stages import run_stage
+
+    recipe = plan.recipe(variant)
+    name = f"train/{variant.slug}"
+    inputs = {"model": model_digest, "rationales": rationales.digest, "recipe": asdict(recipe)}
+
+    def work(place: Path) -> dict[str, Any]:
+        summary = run_stage(
+            plan.model_path,
+            [rationales.path],
+            recipe,
+            place,
+            device=plan.device,
+            checkpoint_every=plan.training.checkpoint_every,
+            progress=progress,
+            tell=tell,
+        )
+        return {key: summary[key] for key in ("examples", "steps", "tokens", "loss", "seconds")}
+
+    report = steps.run(name, inputs, work)
+    place = steps.out / name
+    made_of = file_digest(place / "step.json")
+    if recipe.lora_rank:
+        return Tuned(plan.model_path, str(place / "adapter"), made_of, report)
+    return Tuned(str(place / "model"), None, made_of, report)
+
+
+def predict(
+    plan: Plan, variant: Variant, tuned: Tuned, problems: Problems, steps: Steps, *, progress: bool
+) -> Path:
+    """What the variant says to each problem, as a file of predictions."""
+    from vkit.evaluate.generation import GenerationSettings, generate_predictions
+    from vkit.models.loading import load_model
+
+    name = f"predictions/{variant.slug}"
+    inputs = {
+        "model": tuned.digest,
+        "problems": problems.test_digest,
+        "prompt": variant.prompt,
+        "max_new_tokens": plan.generate.max_new_tokens,
+        "dtype": plan.dtype,
+    }
+
+    def work(place: Path) -> dict[str, Any]:
+        model = load_model(tuned.model, adapter=tuned.adapter, device=plan.device, dtype=plan.dtype)
+        settings = GenerationSettings(
+            model=plan.model,
+            adapter=None if tuned.report is None else f"train/{variant.slug}",
+            data="the study's problems",
+            prompt=variant.prompt,
+            max_new_tokens=plan.generate.max_new_tokens,
+            dtype=plan.dtype,
+        )
+        with _bar(len(problems.test), name, progress) as bar:
+            summary = generate_predictions(
+                model,
+                problems.test,
+                place / "predictions.jsonl",
+                settings,
+                batch_size=plan.generate.batch_size,
+                on_line=lambda line, new: bar.update(),
+            )
+        names = ("items", "tokens", "stop", "length", "empty", "random_weights")
+        return {key: summary[key] for key in names}
+
+    steps.run(name, inputs, work)
+    return steps.out / name / "predictions.jsonl"
+
+
+def measure(
+    plan: Plan,
+    variant: Variant,
+    tuned: Tuned,
+    predictions: Path,
+    problems: Problems,
+    steps: Steps,
+    *,
+    progress: bool,
+) -> Path:
+    """Where the variant looks while it says what it said, as a run folder of ``vkit attn-ratio``."""
+    from vkit.attention.run import RunSettings, run
+    from vkit.evaluate.scoring import read_outputs
+    from vkit.jsonl import read_jsonl
+    from vkit.models.loading import load_model
+
+    name = f"attention/{variant.slug}"
+    inputs = {
+        "model": tuned.digest,
+        "predictions": file_digest(predictions),
+        "problems": problems.test_digest,
+        "prompt": variant.prompt,
+        "rows": plan.attention.rows,
+        "spans": plan.attention.spans,
+        "dtype": plan.dtype,
+    }
+
+    def work(place: Path) -> dict[str, Any]:
+        model = load_model(tuned.model, adapter=tuned.adapter, device=plan.device, dtype=plan.dtype)
+        settings = RunSettings(
+            model=plan.model,
+            adapter=None if tuned.report is None else f"train/{variant.slug}",
+            data="the study's problems",
+            prompt=variant.prompt,
+            rows=plan.attention.rows,
+            spans=plan.attention.spans,
+            max_new_tokens=plan.generate.max_new_tokens,
+            dtype=plan.dtype,
+        )
+        with _bar(len(problems.test), name, progress) as bar:
+            summary = run(
+                model,
+                problems.test,
+                place,
+                settings,
+                batch_size=plan.attention.batch_size,
+                answers=read_outputs(predictions),
+                answer_ids={line["id"]: line["ids"] for _, line in read_jsonl(predictions)},
+                on_item=lambda item: bar.update(),
+            )
+        return {"items": summary["items"], "ratio": summary["ratio"]["mean"]}
+
+    steps.run(name, inputs, work)
+    return steps.out / name
+
+
+def _ask(
+    plan: Plan, teacher: Teacher, kind: str, problems: Problems, place: Path, out: Path, progress: bool
+) -> dict[str, Any]:
+    """Ask for what is missing, and write the step's files from the store."""
+    from vkit.rationales.job import prepare
+    from vkit.rationales.output import gather, summarise, write_rationales
+    from vkit.teacher.asking import ask_all
+    from vkit.teacher.store import ReplyStore
+    from vkit.teacher.task import Settings
+
+    settings = Settings(
+        str(teacher.model or teacher.local or "scripted"), teacher.max_tokens, teacher.temperature
+    )
+    settings, ask = _voice(plan, teacher, kind, settings)
+    job = prepare(problems.train, kind, settings)
+    _refuse_unfit(job)
+    (out / "teacher").mkdir(exist_ok=True)
+    with ReplyStore(out / "teacher" / "store.jsonl", _prices(teacher)) as store:
+        stopped = None
+        for _ in range(2):  # the second time for what failed by the endpoint's fault
+            if stopped is None and (left := _unanswered(job, store)):
+                with _bar(len(left), f"rationales/{kind}", progress) as bar:
+                    stopped = ask_all(
+                        left,
+                        ask,
+                        store,
+                        max_tokens=teacher.max_tokens,
+                        concurrency=teacher.concurrency if teacher.model else 1,
+                        max_cost_usd=teacher.max_cost,
+                        on_outcomes=lambda outcomes: bar.update(len(outcomes)),
+                    )
+        found = gather(job, store)
+        write_rationales(place, found, job)
+        if stopped == "interrupted":
+            raise KeyboardInterrupt
+        if stopped is not None:
+            raise VkitError(
+                f"rationales/{kind}: stopped before teacher: max_cost would be passed, {len(found.left)} "
+                "problems are left; raise it and run again, all that came is kept"
+            )
+        if not found.good:
+            reasons = ", ".join(sorted({each.reason for each in found.aside.values()}))
+            raise VkitError(f"rationales/{kind}: none is good ({reasons}); see {place / 'set-aside.jsonl'}")
+        return {"kind": kind, "model": settings.model, **summarise(found, store)}
+
+
+def _unanswered(job: Job, store: ReplyStore) -> list[Task]:
+    """Tasks that were never asked, and those that only the endpoint failed at."""
+    from vkit.rationales.output import gather
+    from vkit.teacher.asking import is_endpoint_failure
+
+    found = gather(job, store)
+    failed = (task for task in found.retryable if is_endpoint_failure(store.outcomes(task.key)[-1]))
+    return [*found.left, *failed]
+
+
+def _voice(plan: Plan, teacher: Teacher, kind: str, settings: Settings) -> tuple[Settings, Ask]:
+    """What asks, and the settings under which its replies are kept."""
+    if teacher.scripted:
+        from vkit.rationales.scripted import ScriptedTeacher
+
+        return settings, ScriptedTeacher(kind).ask
+    if teacher.local is not None:
+        from vkit.teacher.local import LocalTeacher
+
+        beside = plan.place(teacher.local)
+        local = LocalTeacher(
+            str(beside) if beside.is_dir() else teacher.local, settings, device=plan.device, dtype=plan.dtype
+        )
+        return local.settings, local.ask
+    from vkit.teacher.client import ApiTeacher
+
+    client = ApiTeacher(
+        settings,
+        base_url=teacher.base_url,
+        key_variable=teacher.api_key_env,
+        limit_parameter=teacher.limit_parameter,
+        max_retries=teacher.max_retries,
+        timeout_s=teacher.timeout_s,
+    )
+    return settings, client.ask
+
+
+def _refuse_unfit(job: Job) -> None:
+    if not job.tasks:
+        first = job.unfit[0] if job.unfit else None
+        reason = "there is none" if first is None else f"{first.reason} of {first.sample.id!r} {first.detail}"
+        raise VkitError(
+            f"rationales/{job.kind}: no problem can be asked ({reason.strip()}); check data: train"
+        )
+
+
+def _prices(teacher: Teacher) -> Prices | None:
+    from vkit.teacher.store import Prices
+
+    if teacher.price_in is None or teacher.price_out is None:
+        return None
+    return Prices(teacher.price_in, teacher.price_out)
+
+
+def _bar(total: int, name: str, progress: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(
+        total=total, desc=name, unit=" items", delay=1, leave=False, disable=None if progress else True
+    )
