@@ -27,6 +27,7 @@ COMMANDS = {
     "train-sft": ("train_sft", "Fine-tune a model on answers: problems, or conversations in LLaVA's format."),
     "train-smart": ("train_smart", "Train a small reasoner on frozen backbones: SmarterVLM on SMART-101."),
     "rationales": ("rationales", "Have a teacher write worked solutions, checked, to train on."),
+    "curate": ("curate", "Choose pictures to learn from, and have more questions made of them."),
     "generate": ("generate", "Let a model answer problems: predictions for score, resumable."),
     "score": ("score", "Score predictions by a benchmark's own rules: MathVista, MathVerse, We-Math, ..."),
     "data": ("data", "Check, and draw, data sets."),

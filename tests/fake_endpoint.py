@@ -55,7 +55,8 @@ class FakeEndpoint:
     """``behave`` says what to do with each request: a key of REPLIES, a status such as "500", or one of
 
     disconnect (says nothing), torn (stops in the middle), garbage (no JSON), shape (JSON of another shape),
-    no-usage, quota (429 with insufficient_quota), azure (400 with content_filter), slow-... (waits first).
+    no-usage, quota (429 with insufficient_quota), azure (400 with content_filter), slow-... (waits first),
+    say:... (says these words).
     """
 
     def __init__(
@@ -152,11 +153,15 @@ class _Server(ThreadingHTTPServer):
 
 def completion(body: dict, behaviour: str, usage: bool = True, key: str | None = None) -> dict:
     """A chat completion as the endpoint, or a batch, gives it."""
-    answer = re.search(r"Correct Answer: (.+)", prompt_text(body)).group(1)
-    other = "A" if answer == "B" else "B"
-    content, refusal, finish_reason = REPLIES["right" if behaviour == "torn" else behaviour]
-    if content is not None:
-        content = content.format(answer=answer, other=other, key=key)
+    if behaviour.startswith("say:"):
+        content, refusal, finish_reason = behaviour.removeprefix("say:"), None, "stop"
+    else:
+        told = re.search(r"Correct Answer: (.+)", prompt_text(body))
+        answer = told.group(1) if told else "A"
+        other = "A" if answer == "B" else "B"
+        content, refusal, finish_reason = REPLIES["right" if behaviour == "torn" else behaviour]
+        if content is not None:
+            content = content.format(answer=answer, other=other, key=key)
     message = {"role": "assistant", "content": content, "refusal": refusal}
     found: dict = {"choices": [{"index": 0, "message": message, "finish_reason": finish_reason}]}
     if usage:

@@ -16,7 +16,7 @@ FLOORS = [
     ("vkit.models", "vkit.prompts"),
     ("vkit.teacher",),
     ("vkit.attention", "vkit.evaluate", "vkit.synthesis", "vkit.rationales", "vkit.sources"),
-    ("vkit.report", "vkit.train"),
+    ("vkit.report", "vkit.train", "vkit.curate"),
     ("vkit.study",),
     ("vkit.cli",),
 ]
@@ -107,7 +107,8 @@ def test_help_imports_nothing_heavy():
         "    ['train-puma', '--help'], ['train-sft', '--help'], ['demo', '--help'],\n"
         "    ['compare', '--help'], ['report', '--help'], ['figures', '--help'], ['score', '--help'],\n"
         "    ['train-smart', '--help'], ['data', 'smart-mini', '--help'],\n"
-        "    ['rationales', '--help'], ['generate', '--help'], ['study', '--help']):\n"
+        "    ['rationales', '--help'], ['generate', '--help'], ['study', '--help'],\n"
+        "    ['curate', '--help'], ['curate', 'select', '--help'], ['curate', 'questions', '--help']):\n"
         "    assert CliRunner().invoke(cli, arguments).exit_code == 0\n"
         "heavy = ('torch', 'transformers', 'numpy', 'PIL', 'sympy', 'yaml', 'scipy')\n"
         "heavy += ('fpdf', 'openai', 'pyarrow')\n"

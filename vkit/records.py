@@ -12,6 +12,7 @@ never taken for an absent one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
@@ -22,7 +23,7 @@ from PIL import Image
 
 from vkit.errors import VkitError
 from vkit.images import open_image, resolve_inside
-from vkit.jsonl import parse_object, refuse_half_characters, text_lines, write_chunks
+from vkit.jsonl import parse_object, refuse_half_characters, text_lines, write_bytes, write_chunks
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,27 @@ def only_good(records: Iterable[Record | BadRecord]) -> Iterator[Record]:
 def write_samples(path: Path, records: Iterable[Sample | Pair]) -> None:
     """Write a JSON Lines file of samples or pairs, complete or not at all."""
     write_chunks(path, (f"{record.to_json()}\n".encode() for record in records))
+
+
+def copy_picture(sample: Sample, digest: str, folder: Path) -> str:
+    """Copy a problem's picture to ``folder``/images, named by its bytes; returns the path in ``folder``.
+
+    So the folder stands on its own, and what the data's folder becomes later does not matter.
+
+    Args:
+        digest: sha256 of the picture's file.
+
+    Raises:
+        VkitError: the picture is not the one that ``digest`` was made of.
+    """
+    source = resolve_inside(sample.folder, str(sample.image))
+    name = f"images/{digest[:32]}{source.suffix.lower()}"
+    if not (folder / name).is_file():
+        data = source.read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise VkitError(f"record {sample.id!r}: its image changed while it was read; run again")
+        write_bytes(folder / name, data)
+    return name
 
 
 def parse_sample(line: str, folder: Path) -> Sample:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vkit.jsonl import write_bytes, write_jsonl
+from vkit.jsonl import write_jsonl
 from vkit.rationales.job import Job
 from vkit.rationales.prompts import find_fault, finish
-from vkit.records import Sample, write_samples
+from vkit.records import Sample, copy_picture, write_samples
 from vkit.teacher.outcome import Outcome
 from vkit.teacher.store import ReplyStore
 from vkit.teacher.task import Task
@@ -80,7 +80,7 @@ def write_rationales(folder: Path, found: Found, job: Job) -> None:
         if sample.id in found.good:
             task, rationale = found.good[sample.id]
             meta = {**sample.meta, "rationale": {"kind": job.kind, "model": job.settings.model}}
-            image = None if task.picture is None else _copy(task, folder)
+            image = None if task.picture is None else copy_picture(sample, task.picture_digest, folder)
             good.append(replace(sample, rationale=rationale, image=image, meta=meta, folder=folder))
     write_samples(folder / "rationales.jsonl", good)
     aside = (found.aside[sample.id] for sample in job.samples if sample.id in found.aside)
@@ -95,10 +95,7 @@ def summarise(found: Found, store: ReplyStore) -> dict[str, Any]:
         "rationales": len(found.good),
         "set_aside": dict(sorted(reasons.items())),
         "left": len(found.left),
-        "input_tokens": store.input_tokens,
-        "output_tokens": store.output_tokens,
-        "cost_usd": _rounded(store.cost_usd),
-        "unsure_usd": _rounded(store.unsure_usd),
+        **store.usage(),
     }
 
 
@@ -106,17 +103,5 @@ def _fault(task: Task, kind: str, outcome: Outcome) -> str | None:
     return outcome.failure or find_fault(task.sample, kind, str(outcome.text))
 
 
-def _copy(task: Task, folder: Path) -> str:
-    assert task.picture is not None
-    name = f"images/{task.picture_digest[:32]}{task.picture.suffix.lower()}"
-    if not (folder / name).is_file():
-        write_bytes(folder / name, task.picture.read_bytes())
-    return name
-
-
 def _aside_line(each: SetAside) -> dict[str, Any]:
     return {"id": each.sample.id, "reason": each.reason, "detail": each.detail, "said": each.said}
-
-
-def _rounded(usd: float | None) -> float | None:
-    return None if usd is None else round(usd, 6)

@@ -1,4 +1,4 @@
-"""Asks an OpenAI-compatible endpoint for rationales; rate limits and retries are the client library's.
+"""Asks an OpenAI-compatible endpoint; rate limits and retries are the client library's.
 
     teacher = ApiTeacher(Settings(model="gpt-4o"), base_url="https://api.openai.com/v1")
     [outcome] = teacher.ask([task])             # from as many threads as you like

@@ -89,6 +89,15 @@ class ReplyStore:
         """What a budget has to count: the cost, and what cannot be known at its highest."""
         return self._cost_usd + self._unsure_usd
 
+    def usage(self) -> dict[str, Any]:
+        """What all requests used and cost, for a summary; see `cost_usd` and `unsure_usd`."""
+        costs = {"cost_usd": self.cost_usd, "unsure_usd": self.unsure_usd}
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            **{name: None if usd is None else round(usd, 6) for name, usd in costs.items()},
+        }
+
     def outcomes(self, key: str) -> list[Outcome]:
         """What became of a task, each time that it was asked."""
         return [
@@ -172,9 +181,9 @@ def _check(line: dict[str, Any], where: str) -> None:
     }
     for name, types in kinds.items():
         if name not in line or not isinstance(line[name], types):
-            raise VkitError(f"{where}: is no line of a store of rationales ({name}); use a new folder")
+            raise VkitError(f"{where}: is no line of a store of replies ({name}); use a new folder")
     if not isinstance(line.get("source", ""), str):
-        raise VkitError(f"{where}: is no line of a store of rationales (source); use a new folder")
+        raise VkitError(f"{where}: is no line of a store of replies (source); use a new folder")
     numbers = [line["cost_usd"], line.get("unsure_usd", 0.0), line["input_tokens"], line["output_tokens"]]
     for value in numbers:
         if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):

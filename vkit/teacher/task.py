@@ -48,7 +48,7 @@ class Task:
     before, after: the words around the picture.
     picture: its file, None without.
     picture_digest: of the file's bytes.
-    input_tokens: at most so many, see `make_task`.
+    input_tokens: at most so many, see `make_task`; picture_tokens: those of the picture among them.
     """
 
     sample: Sample
@@ -58,6 +58,7 @@ class Task:
     picture: Path | None
     picture_digest: str
     input_tokens: int
+    picture_tokens: int = 0
 
     def picture_url(self) -> str:
         """The picture as a data URL: a JPEG as it is, everything else as vkit sees it, in PNG."""
@@ -69,26 +70,33 @@ class Task:
         return f"data:image/{'jpeg' if as_it_is else 'png'};base64,{base64.b64encode(data).decode()}"
 
 
-def make_task(sample: Sample, before: str, after: str, settings: Settings) -> Task:
+def make_task(
+    sample: Sample, before: str, after: str, settings: Settings, *, like: Task | None = None
+) -> Task:
     """What is asked about one problem, its picture between ``before`` and ``after``; the picture is opened.
 
     ``input_tokens`` is an upper bound for the text, one token a byte; for a picture it is what GPT-4o counts,
     or ``settings.image_tokens``.
 
+    Args:
+        like: an earlier task about the same picture under the same settings, which is then not opened again.
+
     Raises:
         VkitError: the picture cannot be read.
     """
     tokens = len((before + after).encode()) + 16  # what stands around a message
-    picture, digest = None, ""
-    if sample.image is not None:
+    picture, digest, picture_tokens = None, "", 0
+    if like is not None:
+        picture, digest, picture_tokens = like.picture, like.picture_digest, like.picture_tokens
+    elif sample.image is not None:
         size = sample.open_image().size  # also refuses what cannot be read, before anything is paid
         picture = resolve_inside(sample.folder, sample.image)
         digest = hashlib.sha256(picture.read_bytes()).hexdigest()
         counted = settings.image_tokens
-        tokens += gpt_4o_image_tokens(*size) if counted is None else counted
+        picture_tokens = gpt_4o_image_tokens(*size) if counted is None else counted
     content = [settings.model, settings.temperature, before, after, digest]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
-    return Task(sample, key, before, after, picture, digest, tokens)
+    return Task(sample, key, before, after, picture, digest, tokens + picture_tokens, picture_tokens)
 
 
 def gpt_4o_image_tokens(width: int, height: int) -> int:
