@@ -124,6 +124,7 @@ def command(
     """
     from tqdm import tqdm
 
+    from vkit.attention.given import read_answers
     from vkit.attention.run import RunSettings, run
     from vkit.cli.tables import echo_summary
     from vkit.errors import VkitError
@@ -142,7 +143,7 @@ def command(
     answers: dict[str, str] | None = None
     answer_ids: dict[str, list[int]] = {}
     if answers_file is not None:
-        answers, answer_ids = _read_answers(answers_file, [sample.id for sample in samples])
+        answers, answer_ids = read_answers(answers_file, [sample.id for sample in samples])
     loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
     note_other_base(adapter, model)
     settings = RunSettings(
@@ -201,37 +202,3 @@ def command(
             echo_summary(summary, err=True)
     beside = "" if page.files is None else f"; keep {page.files.name} beside it"
     click.echo(f"look at {page.path}{beside}", err=True)
-
-
-def _read_answers(path: Path, ids: list[str]) -> tuple[dict[str, str], dict[str, list[int]]]:
-    """The given answers by id, and their tokens where they are told; every problem must have an answer."""
-    from vkit.errors import VkitError
-    from vkit.jsonl import read_jsonl, refuse_half_characters
-
-    answers: dict[str, str] = {}
-    tokens: dict[str, list[int]] = {}
-    for number, line in read_jsonl(path):
-        try:
-            refuse_half_characters(line)
-        except VkitError as error:
-            raise VkitError(f"{path}:{number}: {error}") from error
-        record_id, output = line.get("id"), line.get("output")
-        if isinstance(record_id, int) and not isinstance(record_id, bool):  # as in the records themselves
-            record_id = str(record_id)
-        if not isinstance(record_id, str) or not isinstance(output, str):
-            raise VkitError(f'{path}:{number}: needs "id" and "output" as texts; write one answer a line')
-        if record_id in answers:
-            raise VkitError(f"{path}:{number}: id {record_id!r} stands twice; keep one answer for each")
-        answers[record_id] = output
-        if (told := line.get("ids")) is not None:
-            if not isinstance(told, list) or not all(type(token) is int for token in told):
-                raise VkitError(
-                    f'{path}:{number}: "ids" must be a list of tokens; leave it out, or correct it'
-                )
-            tokens[record_id] = told
-    missing = [record_id for record_id in ids if record_id not in answers]
-    if missing:
-        raise VkitError(
-            f"{path} has no answer for {len(missing)} of {len(ids)} problems, first {missing[0]!r}; add them"
-        )
-    return answers, tokens

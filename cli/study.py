@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="A setting of the plan, as data.test_limit=20; may be repeated.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what is done and what is to do, and stop.")
+@click.option("--dry-run", is_flag=True, help="Say what is done and what a run would do, and stop.")
 @click.option("--print", "print_only", is_flag=True, help="Print the preset, to be kept and changed.")
 def command(
     plan: str, out: Path | None, assignments: tuple[str, ...], dry_run: bool, print_only: bool
@@ -40,14 +40,15 @@ def command(
 
     OUT/index.html has Table 1 beside what it leaves out, and every answer and token. A study that was
     stopped goes on where it was; a step whose inputs changed is done anew, and the old one is kept in
-    OUT/old. The table goes to stdout as JSON.
+    OUT/old. --dry-run says of each step: done, begun, changed, to do, or waits (for one before it). The
+    table goes to stdout as JSON.
     """
-    from vkit.study.plan import preset_text, read_plan
+    from vkit.study.plan import PRESETS, preset_text, read_plan
     from vkit.train.recipes import parse_assignments
 
     if print_only:
-        if plan not in ("tey", "tiny"):
-            raise click.UsageError("--print is for the presets tey and tiny")
+        if plan not in PRESETS:
+            raise click.UsageError(f"--print is for the presets {' and '.join(PRESETS)}")
         click.echo(preset_text(plan), nl=False)
         return
     if out is None:
@@ -86,7 +87,7 @@ def _tell(table: dict[str, Any], out: Path) -> None:
         rows.append(
             [
                 row["variant"],
-                f"{accuracy['value']:.1f} ({accuracy['low']:.1f}-{accuracy['high']:.1f})",
+                f"{accuracy['value']:.1f} ({number(accuracy['low'])}-{number(accuracy['high'])})",
                 number(row["ratio"]["mean"]),
                 number(row["median_tokens"]),
                 interval,

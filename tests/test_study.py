@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,8 @@ TINY = {
         {"name": "Solver", "prompt": "plain", "rationales": "symbolic-solver"},
     ],
 }
+
+GEOMETRY3K = Path(__file__).parents[2] / "shared" / "data" / "geometry3k"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -229,6 +232,24 @@ def test_a_teacher_at_an_endpoint_is_paid_once_for_two_kinds(vkit, write_plan, t
         assert not path.is_file() or b"verysecret" not in path.read_bytes(), path
 
 
+def test_a_model_or_a_judge_that_cannot_be_had_is_told_before_a_teacher_is_paid(
+    vkit, write_plan, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-verysecret-0123456789")
+    with FakeEndpoint(lambda request: "right") as endpoint:
+        teacher = {"model": "gpt-4o", "base_url": endpoint.url}
+        judge = {"model": "gpt-4o", "base_url": "https://example.org/v1", "api_key_env": "VKIT_NO_KEY"}
+        for changes, words in (
+            ({"model": "no/such model"}, "is not a folder"),
+            ({"score__judge": judge}, "VKIT_NO_KEY"),
+        ):
+            plan = write_plan(teacher=teacher, **changes)
+            code, _, err = vkit("study", plan, "--out", tmp_path / "out")
+            assert code == 1
+            assert words in err.splitlines()[-1]
+    assert not endpoint.requests
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_print_as_plans_that_can_be_read(name, vkit, tmp_path):
     code, out, _ = vkit("study", name, "--print")
@@ -277,6 +298,24 @@ REFUSED = [
     ({"compare__baseline": "Nobody"}, "baseline 'Nobody' is not known"),
     ({"attention__rows": "all"}, "rows 'all' is not known"),
     ({"score__suite": "mathvista"}, "suite 'mathvista' is not known"),
+    ({"base": "/elsewhere"}, "the plan has no 'base'"),
+    ({"title": False}, "title must be text, not False; put it in quotes"),
+    ({"title": "a\0"}, "holds a zero or half a character"),
+    ({"dtype": "float8"}, "dtype 'float8' is not known"),
+    ({"training__set": {1: 2}}, "set: 1 is no name of a setting"),
+    ({"training__set": {"prompt": "cot"}}, "prompt is told by each variant; leave it out here"),
+    ({"generate__max_new_tokens": 10**30}, "max_new_tokens must be a whole number below 10^15"),
+    ({"compare__resamples": 100}, "resamples must be 200 or more, not 100"),
+    ({"compare__seed": -1}, "compare: seed must be 0 or more, not -1"),
+    ({"data__miniature__tests": 0}, "miniature: tests must be 1 or more, not 0"),
+    ({"data__miniature__version": "text-only"}, "version 'text-only' is not known"),
+    ({"teacher": {"model": "gpt-4o", "price_in": -1, "price_out": 1}}, "price_in must be 0 or more, not -1"),
+    ({"teacher": {"model": "gpt-4o", "temperature": float("nan")}}, "temperature must be a number below"),
+    ({"teacher": {"model": "gpt-4o", "timeout_s": 0}}, "timeout_s must be above 0"),
+    ({"teacher": {"model": "gpt-4o", "limit_parameter": "tokens"}}, "limit_parameter 'tokens' is not known"),
+    ({"score": {"judge": {"model": "gpt-4o", "price_in": 1}}}, "give both price_in and price_out"),
+    ({"variants": [{"name": "a" * 300, "prompt": "plain"}]}, "its name is too long; shorten it"),
+    ({"variants": [{"name": "a", "prompt": "plain", "published": {"ratio": float("inf")}}]}, "ratio must be"),
 ]
 
 
@@ -311,3 +350,264 @@ def test_two_studies_never_share_a_folder_at_a_time(write_plan, tmp_path):
     plan = read_plan(write_plan())
     with Steps(tmp_path / "out"), pytest.raises(VkitError, match="in use by another run"):
         run_study(plan, tmp_path / "out")
+
+
+def told_by(plan: Path | str, out: Path, changes=None) -> dict[str, str]:
+    """What a run said of each step."""
+    told: list[str] = []
+    run_study(read_plan(plan, changes), out, tell=told.append)
+    return dict(line.split(": ", 1) for line in told if line.count(": ") == 1 and ";" not in line)
+
+
+@pytest.fixture
+def copied(study, tmp_path):
+    """A finished study in another place, to be damaged; its plan and folder."""
+    out, _ = study
+    shutil.copytree(out, tmp_path / "moved")
+    return out.parent / "study.yaml", tmp_path / "moved"
+
+
+def test_a_study_that_moved_is_not_repeated(copied):
+    assert set(told_by(*copied).values()) == {"done before"}
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("data", "test.jsonl"),
+        ("rationales/symbolic-solver", "rationales.jsonl"),
+        ("predictions/solver", "predictions.jsonl"),
+        ("attention/solver", "items.jsonl"),
+        ("attention/solver", "summary.json"),
+        ("scores", "solver.jsonl"),
+        ("compare", "comparison.json"),
+    ],
+)
+def test_a_step_whose_files_were_taken_away_is_done_again(study, copied, name, file):
+    (copied[1] / name / file).unlink()
+    assert told_by(*copied)[name] == "goes on"
+    assert (copied[1] / name / file).is_file()
+
+
+def test_a_fine_tune_that_lost_its_weights_says_what_to_do(copied):
+    plan, out = copied
+    shutil.rmtree(out / "train" / "solver" / "adapter")
+    with pytest.raises(VkitError, match=r"adapter was taken away; remove the folder .*solver, and run again"):
+        run_study(read_plan(plan), out)
+    shutil.rmtree(out / "train" / "solver")
+    told = told_by(plan, out)
+    assert told["train/solver"] == "begins"
+    assert told["predictions/solver"] == "done before"  # the same weights came of it
+
+
+def test_weights_of_a_fine_tune_that_were_changed_answer_anew(copied):
+    plan, out = copied
+    weights = out / "train" / "solver" / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes((out / "train" / "literals" / "adapter" / "adapter_model.safetensors").read_bytes())
+    told = told_by(plan, out)
+    assert (told["train/solver"], told["predictions/solver"]) == ("done before", "begins")
+    assert told["predictions/literals"] == "done before"
+
+
+def test_predictions_without_an_answer_are_refused_in_one_line(vkit, copied):
+    plan, out = copied
+    path = out / "predictions" / "solver" / "predictions.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    code, _, err = vkit("study", plan, "--out", out)
+    assert code == 1
+    assert "has no answer for 1 of 4 problems" in err.splitlines()[-1]
+
+
+def test_predictions_that_were_edited_are_measured_and_scored_anew(copied):
+    plan, out = copied
+    path = out / "predictions" / "solver" / "predictions.jsonl"
+    lines = [json.loads(line) for line in path.open()]
+    lines[0] |= {"output": "Answer: 7"}
+    lines[1] = {"id": lines[1]["id"], "output": "Answer: 8"}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = told_by(plan, out)
+    assert {"predictions/solver", "attention/vanilla", "train/solver"} <= {
+        name for name, words in told.items() if words == "done before"
+    }
+    assert (told["attention/solver"], told["scores"], told["page"]) == ("begins", "begins", "begins")
+    said = [json.loads(line)["output_text"].strip() for line in (out / "attention/solver/items.jsonl").open()]
+    assert said[:2] == ["Answer: 7", "Answer: 8"]
+
+
+def test_a_step_whose_state_is_damaged_says_what_to_do(vkit, copied):
+    plan, out = copied
+    (out / "scores" / "step.json").write_text("{}")
+    code, _, err = vkit("study", plan, "--out", out)
+    assert code == 1
+    assert "does not say what the step was made from; remove the folder" in err.splitlines()[-1]
+
+
+def test_a_dry_run_tells_what_a_changed_plan_would_do(vkit, copied):
+    plan, out = copied
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+
+    def steps(*arguments) -> dict[str, str]:
+        return json.loads(vkit("study", plan, "--out", out, "--dry-run", *arguments)[1])["steps"]
+
+    assert set(steps().values()) == {"done"}
+    found = steps("--set", "training.set.max_steps=3")
+    assert found["train/solver"] == found["train/literals"] == "changed"
+    assert found["predictions/solver"] == found["attention/literals"] == found["scores"] == "waits"
+    assert found["predictions/vanilla"] == found["rationales/symbolic-solver"] == "done"
+    found = steps("--set", "compare.seed=1")
+    assert {name for name, state in found.items() if state != "done"} == {"compare", "page"}
+    (out / "index.html").unlink()
+    del before[out / "index.html"]
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path != out} == {
+        path: when for path, when in before.items() if path != out
+    }
+
+
+def test_other_pictures_under_given_rationales_train_anew(study, write_plan, tmp_path):
+    from PIL import Image
+
+    out, _ = study
+    shutil.copytree(out / "rationales" / "diagram-literals", tmp_path / "given")
+    variants = [{"name": "Given", "prompt": "plain", "rationales": "given/rationales.jsonl"}]
+    plan, place = write_plan(teacher=None, variants=variants), tmp_path / "out"
+    told_by(plan, place)
+    assert told_by(plan, place)["train/given"] == "done before"
+    picture = next((tmp_path / "given" / "images").iterdir())
+    Image.new("RGB", Image.open(picture).size, "red").save(picture)
+    assert told_by(plan, place)["train/given"] == "begins"
+
+
+def test_a_model_is_another_where_any_of_its_bytes_is(tmp_path):
+    from vkit.study.steps import model_digest
+
+    size = 20 << 20  # a part of it could be overlooked
+    (tmp_path / "model.safetensors").write_bytes(bytes(size))
+    before = model_digest(str(tmp_path))
+    with (tmp_path / "model.safetensors").open("r+b") as file:
+        file.seek(size // 64 + (1 << 17))
+        file.write(b"x")
+    assert model_digest(str(tmp_path)) != before
+    (tmp_path / "notes.md").write_text("no part of the model")
+    after = model_digest(str(tmp_path))
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    assert model_digest(str(tmp_path)) != after
+
+
+def test_one_variant_alone_has_a_table_and_a_page(vkit, write_plan, tmp_path):
+    plan = write_plan(variants=TINY["variants"][:1])
+    code, out, _ = vkit("study", plan, "--out", tmp_path / "out")
+    assert code == 0
+    assert json.loads(out)["rows"][0]["correlation"] is None
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "Table 1" in page
+    assert "Ratio and right answers" not in page  # no table without rows
+    _, said, _ = vkit("study", plan, "--out", tmp_path / "out", "--dry-run")
+    assert set(json.loads(said)["steps"].values()) == {"done"}
+
+
+def test_every_table_compares_with_the_plans_baseline(vkit, study, copied):
+    plan, out = copied
+    code, said, _ = vkit("study", plan, "--out", out, "--set", "compare.baseline=Literals")
+    table = json.loads(said)
+    assert code == 0
+    assert table["baseline"] == "Literals"
+    against = ("accuracy_difference", "ratio_difference", "equal_positions", "length_controlled")
+    for row in table["rows"]:
+        assert [name in row for name in against] == [row["variant"] != "Literals"] * 4
+    assert [each["variant"] for each in table["conclusions"]] == ["Vanilla", "Solver"]
+    assert json.loads((out / "compare" / "comparison.json").read_text())["baseline"] == "literals"
+    assert "each variant against Literals" in (out / "index.html").read_text()
+    theirs = study[1]["rows"][1]["accuracy_difference"]["difference"]
+    assert table["rows"][0]["accuracy_difference"]["difference"] == -theirs
+
+
+@pytest.mark.parametrize("lacks", ["image", "answer"])
+def test_a_test_set_that_cannot_be_measured_is_refused_before_a_teacher_is_asked(
+    study, vkit, write_plan, tmp_path, lacks
+):
+    out, _ = study
+    shutil.copytree(out / "data", tmp_path / "data")
+    path = tmp_path / "data" / "test.jsonl"
+    lines = [json.loads(line) for line in path.open()]
+    del lines[2][lacks]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    plan = write_plan(data={"train": "data/train.jsonl", "test": "data/test.jsonl"})
+    code, _, err = vkit("study", plan, "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"has no {'picture' if lacks == 'image' else 'answer'}" in err
+    assert not (tmp_path / "out" / "teacher").exists()
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_made(vkit, write_plan, tmp_path):
+    code, _, err = vkit("study", write_plan(device="gpu"), "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "device 'gpu' is not known" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_named_as_a_preset_does_not_hide_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()  # vkit study tiny --out tiny
+    assert read_plan("tiny").model == "tiny"
+
+
+def test_numbers_as_people_write_them_are_numbers(write_plan):
+    teacher = {"model": "gpt-4o", "price_in": "1e-1", "price_out": 1, "max_cost": 2}
+    plan = read_plan(write_plan(teacher=teacher, training__set={"lr": "2e-5"}), {"teacher.max_cost": "5e-1"})
+    assert plan.teacher is not None
+    assert (plan.teacher.price_in, plan.teacher.max_cost) == (0.1, 0.5)
+    assert plan.recipe(plan.variants[0]).lr == 2e-5
+
+
+@pytest.mark.skipif(not GEOMETRY3K.is_dir(), reason="../shared/data/geometry3k is not there")
+def test_geometry3ks_release_is_scored_by_its_own_rules(study, write_plan, tmp_path):
+    given = study[0] / "rationales" / "diagram-literals" / "rationales.jsonl"
+    variants = [TINY["variants"][0], {"name": "Given", "prompt": "direct", "rationales": str(given)}]
+    plan = write_plan(data={"test": str(GEOMETRY3K), "test_limit": 3}, teacher=None, variants=variants)
+    table = run_study(read_plan(plan, {"generate.max_new_tokens": "4"}), tmp_path / "out")
+    assert json.loads((tmp_path / "out/scores/step.json").read_text())["inputs"]["suite"] == "geometry3k"
+    assert [row["accuracy"]["count"] for row in table["rows"]] == [3, 3]
+
+
+def test_how_often_the_judge_was_asked_and_failed_stands_in_the_table(vkit, copied, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-verysecret-0123456789")
+    plan, out = copied
+    path = out / "predictions" / "solver" / "predictions.jsonl"
+    lines = [json.loads(line) for line in path.open()]
+    lines[0]["output"], lines[1]["output"] = "I do not know.", "Hard to tell."
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with FakeEndpoint(lambda request: "refusing" if "Hard" in request.text else "say:NONE") as endpoint:
+        judge = f"{{model: gpt-4o, base_url: '{endpoint.url}'}}"
+        code, said, _ = vkit("study", plan, "--out", out, "--set", f"score.judge={judge}")
+    assert code == 0
+    rows = {row["run"]: row for row in json.loads(said)["rows"]}
+    assert rows["solver"]["judge"] == {"asked": 2, "failed": 1}
+    assert rows["solver"]["unread"] == 2
+    assert rows["vanilla"]["judge"] == {"asked": 0, "failed": 0}
+
+
+def test_problems_that_the_endpoint_failed_at_are_told_and_can_be_asked_again(
+    vkit, write_plan, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-verysecret-0123456789")
+    out, down = tmp_path / "out", True
+    with FakeEndpoint(lambda request: "500" if down and request.text == first else "right") as endpoint:
+        plan = write_plan(
+            teacher={"model": "gpt-4o", "base_url": endpoint.url, "max_retries": 0, "concurrency": 1},
+            variants=[{"name": "Tuned", "prompt": "plain", "rationales": "visual-cot"}],
+        )
+        first = ""
+        assert vkit("study", plan, "--out", out)[0] == 0
+        first, tasks = endpoint.requests[0].text, len(endpoint.requests)
+        shutil.rmtree(out)
+        code, _, err = vkit("study", plan, "--out", out)
+        assert code == 0
+        told = f"1 of {tasks} problems have none, by the endpoint's fault"
+        assert told in err
+        down = False
+        shutil.rmtree(out / "rationales" / "visual-cot")
+        asked = len(endpoint.requests)
+        code, said, err = vkit("study", plan, "--out", out)
+    assert len(endpoint.requests) == asked + 1
+    assert told not in err
+    assert json.loads(said)["rows"][0]["training"]["examples"] == tasks

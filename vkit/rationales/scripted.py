@@ -15,7 +15,8 @@ from vkit.records import Sample
 from vkit.teacher.outcome import Outcome, failed
 from vkit.teacher.task import Settings, Task
 
-_STEP = re.compile(r"([^=.;]+)=\s*([^=.;]+)[.;]")
+# A sentence with an equation; its last "=" parts it. A point before a digit is the number's.
+_STEP = re.compile(r"((?:[^.;]|\.(?=\d))+)=\s*(?:[^=.;]|\.(?=\d))+[.;]")
 
 
 class ScriptedTeacher:
@@ -43,8 +44,12 @@ def in_notation(solution: str) -> str:
 
     >>> in_notation("35+72=107. Answer: 107")
     '35+72=107 [[var x1]] [[eq x1 = 35+72]] [[answer x1]] Answer: 107'
+    >>> in_notation("r = 3.5 + 2 = 5.5. Answer: 5.5")
+    'r = 3.5 + 2 = 5.5 [[var x1]] [[eq x1 = 3.5 + 2]] [[answer x1]] Answer: 5.5'
     """
-    steps = [(match[0].strip(" .;"), match[1].strip()) for match in _STEP.finditer(solution)]
+    steps = [
+        (match[0].strip(" .;"), match[1].rpartition("=")[2].strip()) for match in _STEP.finditer(solution)
+    ]
     rest = _STEP.sub("", solution).strip()
     if not steps:  # one step then, the answer itself
         steps = [("", rest.rpartition(":")[2].strip(" .") or rest)]

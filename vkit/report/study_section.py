@@ -21,6 +21,7 @@ def draw_study(study: Mapping[str, Any]) -> str:
         "position; intervals are of 95%, over the problems. p is McNemar’s, of the same problems answered "
         "right or wrong.</p>"
     )
+    correlations = _correlations([row for row in rows if row["correlation"] is not None])
     few = (
         f'<p class="note">The study reads a correlation off the {len(rows)} rows of its table. So few points '
         "cannot show one, and length alone may put them in order. Over the problems of each model:</p>"
@@ -29,7 +30,7 @@ def draw_study(study: Mapping[str, Any]) -> str:
     parts = {
         "Table 1, as the study has it": _paper_table(rows),
         leaves_out: _honest_table(rows, study["baseline"]) + note,
-        "Ratio and right answers, over the problems": few + _correlations(rows),
+        "Ratio and right answers, over the problems": few + correlations if correlations else "",
         "Rationales and fine-tunes": _tuning_table([row for row in rows if row.get("training")]),
     }
     return "\n".join(
@@ -113,14 +114,14 @@ def _signed(value: float | None) -> str:
 
 def _correlations(rows: Sequence[Mapping[str, Any]]) -> str:
     """Ratio and right answers over the problems: what a handful of rows cannot say."""
+    if not rows:
+        return ""
     heads = ["Model", "Correlation with right answers", "p", "Given length", "p"]
     lines = []
     for row in rows:
-        found = row["correlation"]
-        if found is not None:
-            kinds = (found["correct"], found["correct_given_length"])
-            cells = [cell for each in kinds for cell in (_r(each), _p(each.get("p")))]
-            lines.append([escaped(row["variant"]), *cells])
+        kinds = (row["correlation"]["correct"], row["correlation"]["correct_given_length"])
+        cells = [cell for each in kinds for cell in (_r(each), _p(each.get("p")))]
+        lines.append([escaped(row["variant"]), *cells])
     return table('class="figures-table"', "Correlations", heads, lines, texts=1)
 
 

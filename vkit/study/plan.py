@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vkit.errors import VkitError
-from vkit.prompts import PROMPTS
-from vkit.rationales.prompts import KINDS
+from vkit.study.check import check_plan
 from vkit.train.recipes import SFT_RECIPES, SftRecipe, override, read_settings
 
 PRESETS = ("tey", "tiny")
-SUITES = ("geometry3k", "records")
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,7 @@ def read_plan(source: Path | str, changes: Mapping[str, str] | None = None) -> P
     Raises:
         VkitError: the file cannot be read, or a name or value in it is none; says where.
     """
-    if str(source) in PRESETS and not Path(source).exists():
+    if str(source) in PRESETS and not Path(source).is_file():  # a folder of that name may be the study itself
         values, base, where = _preset(str(source)), Path(), f"preset {source}"
     else:
         path = Path(source)
@@ -219,8 +217,10 @@ def read_plan(source: Path | str, changes: Mapping[str, str] | None = None) -> P
     for name, value in (changes or {}).items():
         _assign(values, name, value)
     try:
+        if "base" in values:
+            raise VkitError("the plan has no 'base': its paths are relative to its folder; leave it out")
         plan = _section(Plan, {**values, "base": base}, "the plan")
-        _check(plan)
+        check_plan(plan)
     except VkitError as error:
         raise VkitError(f"{where}: {error}") from error
     return plan
@@ -253,6 +253,7 @@ def _assign(values: dict[str, Any], name: str, text: str) -> None:
 
 _KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
 _WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+_HUGE = 10**15
 _SECTIONS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -299,77 +300,20 @@ def _value(value: Any, kind: str, where: str) -> Any:
         return value
     if kind == "Path":
         return value
-    if isinstance(value, _KINDS[kind]) and (kind == "bool") == isinstance(value, bool):
-        return value
-    raise VkitError(f"{where} must be {_WORDS[kind]}, not {value!r}")
+    if kind == "float" and isinstance(value, str):
+        value = _number(value)  # to YAML 1e-6 is text, and 1.0e-6 a number
+    if not isinstance(value, _KINDS[kind]) or (kind == "bool") != isinstance(value, bool):
+        hint = "; put it in quotes" if kind == "str" and not isinstance(value, (list, dict)) else ""
+        raise VkitError(f"{where} must be {_WORDS[kind]}, not {value!r}{hint}")
+    if isinstance(value, (int, float)) and not abs(value) < _HUGE:  # nan too
+        raise VkitError(f"{where} must be {_WORDS[kind]} below 10^15, not {value!r}")
+    if isinstance(value, str) and any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value):
+        raise VkitError(f"{where} holds a zero or half a character ({value!r}); take it out")
+    return value
 
 
-def _check(plan: Plan) -> None:
-    """Refuse what would only fail after hours of work."""
-    slugs = [variant.slug for variant in plan.variants]
-    for variant in plan.variants:
-        if not variant.slug or slugs.count(variant.slug) > 1:
-            raise VkitError(f"variant {variant.name!r}: its name is empty or like another's; rename it")
-        _one_of(f"variant {variant.name!r}: prompt", variant.prompt, tuple(PROMPTS))
-        given = variant.rationales
-        if given is not None and given not in KINDS and not plan.place(given).is_file():
-            known = ", ".join(KINDS)
-            raise VkitError(
-                f"variant {variant.name!r}: rationales {given!r} are neither a file nor one of {known}"
-            )
-    _check_numbers(plan)
-    _check_data(plan)
-    if plan.compare.baseline is not None:
-        _one_of("compare: baseline", plan.compare.baseline, tuple(v.name for v in plan.variants))
-    _one_of("attention: rows", plan.attention.rows, ("predicting", "own"))
-    _one_of("attention: spans", plan.attention.spans, ("study", "question"))
-    if plan.score.suite is not None:
-        _one_of("score: suite", plan.score.suite, SUITES)
-    _one_of("training: recipe", plan.training.recipe, tuple(SFT_RECIPES))
-    for variant in plan.variants:
-        plan.recipe(variant)  # what it does not take is refused here
-
-
-def _check_numbers(plan: Plan) -> None:
-    counts = {
-        "generate: batch_size": plan.generate.batch_size,
-        "generate: max_new_tokens": plan.generate.max_new_tokens,
-        "attention: batch_size": plan.attention.batch_size,
-        "training: checkpoint_every": plan.training.checkpoint_every,
-        "data: train_limit": plan.data.train_limit,
-        "data: test_limit": plan.data.test_limit,
-    }
-    if plan.teacher is not None:
-        counts |= {f"teacher: {name}": getattr(plan.teacher, name) for name in ("max_tokens", "concurrency")}
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise VkitError(f"{name} must be 1 or more, not {count}")
-
-
-def _check_data(plan: Plan) -> None:
-    data, teacher = plan.data, plan.teacher
-    given = (data.train is not None) or (data.test is not None)
-    if data.miniature is not None and given:
-        raise VkitError("data: miniature draws all problems; leave train and test out")
-    if data.miniature is None and data.test is None:
-        raise VkitError("data: test is missing; give the problems to answer")
-    asked = [variant for variant in plan.variants if variant.rationales in KINDS]
-    if asked and teacher is None:
-        raise VkitError(
-            f"variant {asked[0].name!r} wants rationales, but there is no teacher; add one, or give a file"
-        )
-    if asked and data.miniature is None and data.train is None:
-        raise VkitError("data: train is missing; give the problems to write rationales for")
-    if teacher is not None:
-        kinds = [teacher.model is not None, teacher.local is not None, teacher.scripted]
-        if sum(kinds) != 1:
-            raise VkitError("teacher: give one of model (an endpoint's), local (a folder) and scripted: true")
-        if (teacher.price_in is None) != (teacher.price_out is None):
-            raise VkitError("teacher: give both price_in and price_out, or neither")
-        if teacher.max_cost is not None and teacher.price_in is None:
-            raise VkitError("teacher: max_cost needs price_in and price_out")
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise VkitError(f"{name} {value!r} is not known; known: {', '.join(known)}")
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

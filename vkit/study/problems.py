@@ -40,13 +40,14 @@ def find_problems(plan: Plan, steps: Steps) -> Problems:
     """Read the problems, or draw them once.
 
     Raises:
-        VkitError: a record or picture is bad, or there is nothing to answer.
+        VkitError: a record or picture is bad, or there is nothing to answer, or to look at, or to score by.
     """
     data = plan.data
     suite = "records"
     if data.miniature is not None:
         drawn = data.miniature
-        steps.run("data", asdict(drawn), lambda place: _draw(place, drawn))
+        made = ("train.jsonl", "test.jsonl")
+        steps.run("data", asdict(drawn), lambda place: _draw(place, drawn), makes=made)
         train = list(read_samples(steps.out / "data" / "train.jsonl"))
         test = list(read_samples(steps.out / "data" / "test.jsonl"))
     else:
@@ -57,6 +58,13 @@ def find_problems(plan: Plan, steps: Steps) -> Problems:
     train, test = list(islice(train, data.train_limit)), list(islice(test, data.test_limit))
     if not test:
         raise VkitError("there is no problem to answer; check data: test")
+    for sample in test:
+        lacks = "picture" if sample.image is None else "answer" if sample.answer is None else None
+        if lacks:
+            raise VkitError(
+                f"data: test: record {sample.id!r} has no {lacks}; take it out, or give it one: a study "
+                "measures the attention on pictures, and counts right answers"
+            )
     return Problems(train, test, _digest(train), _digest(test), plan.score.suite or suite)
 
 

@@ -18,8 +18,8 @@ Run again with the same plan it goes on where it was; steps whose inputs are the
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,18 @@ from vkit.evaluate.judge import endpoint_judge
 from vkit.evaluate.scoring import compare_marks, item_lines, mark_outputs, read_outputs, report_marks
 from vkit.evaluate.suites import SUITES
 from vkit.jsonl import read_json, write_json, write_jsonl
+from vkit.models.devices import resolve_device
+from vkit.models.loading import load_model
+from vkit.rationales.prompts import KINDS
 from vkit.report.page import write_page
 from vkit.report.study_section import draw_study
-from vkit.study.plan import Judge, Plan
+from vkit.study.plan import Judge, Plan, Variant
 from vkit.study.problems import Problems, find_problems
-from vkit.study.steps import Steps, digest, file_digest, state_of
+from vkit.study.steps import NotDone, Preview, Steps, digest, file_digest, model_digest, state_of
 from vkit.study.table import build_table
-from vkit.study.variants import Tuned, fine_tune, measure, predict, write_rationales
+from vkit.study.variants import Rationales, Tuned, fine_tune, measure, predict, write_rationales
+from vkit.teacher.client import ApiTeacher
+from vkit.teacher.task import Settings
 
 
 def run_study(
@@ -50,13 +55,13 @@ def run_study(
     Raises:
         VkitError: whatever a step refuses; what was done before stays done.
     """
+    resolve_device(plan.device)  # before a teacher is paid
     with Steps(out, tell) as steps:
         write_json(out / "plan.json", _as_json(plan))
         problems = find_problems(plan, steps)
-        base = _model_digest(plan.model_path)
-        predictions: dict[str, Path] = {}
-        runs: dict[str, Path] = {}
-        reports: dict[str, dict[str, Any]] = {}
+        _check_first(plan, out)
+        base = model_digest(plan.model_path)
+        made = _Made()
         # All rationales first: what a teacher costs or refuses is known before hours of training.
         rationales = {
             variant.slug: write_rationales(plan, variant, problems, steps, progress=progress)
@@ -64,38 +69,114 @@ def run_study(
             if variant.rationales is not None
         }
         for variant in plan.variants:
-            tuned = Tuned(plan.model_path, None, base)
-            if variant.slug in rationales:
-                found = rationales[variant.slug]
-                tuned = fine_tune(plan, variant, found, steps, base, progress=progress, tell=tell)
-                reports[variant.slug] = {"rationales": found.report, "training": tuned.report}
-            gc.collect()  # models hold cycles; the next one needs their memory
-            predictions[variant.slug] = predict(plan, variant, tuned, problems, steps, progress=progress)
-            runs[variant.slug] = measure(
-                plan, variant, tuned, predictions[variant.slug], problems, steps, progress=progress
-            )
-        scores = _score(plan, predictions, problems, steps)
-        comparison = _compare(plan, runs, steps)
-        summaries = {name: read_json(run / "summary.json") for name, run in runs.items()}
-        table = build_table(plan, scores, comparison, summaries, reports)
+            found = rationales.get(variant.slug)
+            made.add(plan, variant, found, problems, steps, base, progress=progress, tell=tell)
+        scores = _score(plan, made.predictions, problems, steps)
+        comparison = _compare(plan, made.runs, steps)
+        table = _build_table(plan, made, scores, comparison)
         write_json(out / "table.json", table)
-        _write_page(plan, runs, comparison, table, steps)
+        _write_page(plan, made.runs, comparison, table, steps)
     return table
 
 
 def step_states(plan: Plan, out: Path) -> dict[str, str]:
-    """What is known of every step of a plan: "done", "begun" or "to do"; inputs are not looked at."""
+    """What a run would find of every step, without a change to anything.
+
+    Returns:
+        by step "done", "begun" (and left with the same inputs), "changed" (it will be done anew, for its
+        inputs are others now), "to do"; or "waits": it was begun or done, but a step before it was not, and
+        what comes of that decides.
+
+    Raises:
+        VkitError: the problems cannot be read.
+    """
+    look = Preview(out)
+    try:
+        problems = find_problems(plan, look)
+    except NotDone:
+        problems = None
+    if problems is not None:
+        _look_at_steps(plan, problems, look)
+    found = {}
+    for name in _step_names(plan):
+        waits = "to do" if state_of(out, name) is None else "waits"
+        found[name] = look.standings.get(name, waits)
+    return found
+
+
+def _check_first(plan: Plan, out: Path) -> None:
+    """Have a model that cannot be loaded, or a judge without a key, refused before a teacher is paid."""
+    kinds = {str(variant.rationales) for variant in plan.variants} & set(KINDS)
+    paid = plan.teacher is not None and plan.teacher.model is not None
+    if paid and any("result" not in (state_of(out, f"rationales/{kind}") or {}) for kind in kinds):
+        load_model(plan.model_path, device=plan.device, dtype=plan.dtype)
+    judge = plan.score.judge
+    if judge is not None and "result" not in (state_of(out, "scores") or {}):
+        ApiTeacher(Settings(judge.model), base_url=judge.base_url, key_variable=judge.api_key_env)
+
+
+def _step_names(plan: Plan) -> list[str]:
     names = ["data"] if plan.data.miniature is not None else []
-    kinds = dict.fromkeys(v.rationales for v in plan.variants if v.rationales)
-    names += [f"rationales/{kind}" for kind in kinds if not plan.place(kind).is_file()]
+    kinds = dict.fromkeys(v.rationales for v in plan.variants if v.rationales in KINDS)
+    names += [f"rationales/{kind}" for kind in kinds]
     for variant in plan.variants:
         tuned = ("train",) if variant.rationales else ()
         names += [f"{part}/{variant.slug}" for part in (*tuned, "predictions", "attention")]
-    states = {}
-    for name in (*names, "scores", "compare"):
-        state = state_of(out, name)
-        states[name] = "to do" if state is None else "done" if "result" in state else "begun"
-    return states
+    return [*names, "scores", *(["compare"] if len(plan.variants) > 1 else []), "page"]
+
+
+def _look_at_steps(plan: Plan, problems: Problems, look: Preview) -> None:
+    """Come to every step that stands on done ones."""
+    base, made = model_digest(plan.model_path), _Made()
+    for variant in plan.variants:
+        with suppress(NotDone):
+            found = None
+            if variant.rationales is not None:
+                found = write_rationales(plan, variant, problems, look, progress=False)
+            made.add(plan, variant, found, problems, look, base)
+    if len(made.predictions) < len(plan.variants):
+        return
+    scores = comparison = None
+    with suppress(NotDone):
+        scores = _score(plan, made.predictions, problems, look)
+    if len(made.runs) < len(plan.variants):
+        return
+    with suppress(NotDone):
+        comparison = _compare(plan, made.runs, look)
+        if scores is not None:
+            table = _build_table(plan, made, scores, comparison)
+            _write_page(plan, made.runs, comparison, table, look)
+
+
+class _Made:
+    """What the variants come to, by folder's name: predictions, runs of attention, and reports."""
+
+    def __init__(self) -> None:
+        self.predictions: dict[str, Path] = {}
+        self.runs: dict[str, Path] = {}
+        self.reports: dict[str, dict[str, Any]] = {}
+
+    def add(
+        self,
+        plan: Plan,
+        variant: Variant,
+        rationales: Rationales | None,
+        problems: Problems,
+        steps: Steps,
+        base: str,
+        *,
+        progress: bool = False,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """A variant's fine-tune, where it has rationales, its answers, its attention."""
+        name, tuned = variant.slug, Tuned(plan.model_path, None, base)
+        if rationales is not None:
+            tuned = fine_tune(plan, variant, rationales, steps, base, progress=progress, tell=tell)
+            self.reports[name] = {"rationales": rationales.report, "training": tuned.report}
+        gc.collect()  # models hold cycles; the next one needs their memory
+        said = predict(plan, variant, tuned, problems, steps, progress=progress)
+        self.predictions[name] = said
+        self.runs[name] = measure(plan, variant, tuned, said, problems, steps, progress=progress)
 
 
 def _score(plan: Plan, predictions: Mapping[str, Path], problems: Problems, steps: Steps) -> dict[str, Any]:
@@ -112,7 +193,7 @@ def _score(plan: Plan, predictions: Mapping[str, Path], problems: Problems, step
     }
 
     def work(place: Path) -> dict[str, Any]:
-        marks = {}
+        marks, judged = {}, {}
         for name, path in predictions.items():
             outputs = read_outputs(path)
             if judging is None:
@@ -120,16 +201,17 @@ def _score(plan: Plan, predictions: Mapping[str, Path], problems: Problems, step
             else:
                 with _judge(judging, steps.out / "teacher" / "judge.jsonl") as judge:
                     marks[name] = mark_outputs(suite, problems.test, outputs, judge=judge)
+                    judged[name] = {"asked": judge.asked, "failed": judge.failed}
             write_jsonl(place / f"{name}.jsonl", item_lines(marks[name]))
         first = marks[baseline]
         found = {}
         for name, each in marks.items():
-            found[name] = report_marks(suite, each)
+            found[name] = {**report_marks(suite, each), "judge": judged.get(name)}
             if name != baseline:
                 found[name]["against_baseline"] = compare_marks(suite, each, first)
         return found
 
-    return steps.run("scores", inputs, work)
+    return steps.run("scores", inputs, work, makes=[f"{name}.jsonl" for name in predictions])
 
 
 def _judge(judging: Judge, cache: Path) -> Any:
@@ -162,8 +244,15 @@ def _compare(plan: Plan, runs: Mapping[str, Path], steps: Steps) -> dict[str, An
         write_json(place / "comparison.json", found)
         return {}
 
-    steps.run("compare", inputs, work)
+    steps.run("compare", inputs, work, makes=["comparison.json"])
     return read_json(steps.out / "compare" / "comparison.json")
+
+
+def _build_table(
+    plan: Plan, made: _Made, scores: Mapping[str, Any], comparison: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    summaries = {name: read_json(run / "summary.json") for name, run in made.runs.items()}
+    return build_table(plan, scores, comparison, summaries, made.reports)
 
 
 def _write_page(
@@ -184,27 +273,7 @@ def _write_page(
         write_page(list(runs.values()), out=page, **how)
         return {"page": page.name}
 
-    if not page.exists():
-        steps.forget("page")
-    steps.run("page", inputs, work)
-
-
-def _model_digest(name: str) -> str:
-    """Tells one model from another without loading it: of a folder its files' sizes and parts of them.
-
-    Fine-tuning moves nearly all values, so a look at some is enough.
-    """
-    folder, found = Path(name), hashlib.sha256(name.encode() if not Path(name).is_dir() else b"")
-    if folder.is_dir():
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix in (".json", ".safetensors", ".bin", ".txt", ".model"):
-                size = path.stat().st_size
-                found.update(f"{path.relative_to(folder)} {size}".encode())
-                with path.open("rb") as file:
-                    for place in range(0, size, max(1 << 16, size // 64)):
-                        file.seek(place)
-                        found.update(file.read(1 << 16))
-    return found.hexdigest()[:16]
+    steps.run("page", inputs, work, makes=[f"../{page.name}"])
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

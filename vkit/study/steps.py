@@ -4,9 +4,9 @@
         result = steps.run("train/visual-cot", {"model": "4f2c...", "lr": 2e-5}, work)
 
 ``work(folder)`` makes the step's files in its folder, and returns its result as JSON. A step that was
-interrupted is worked on again in the same folder, where what it left is still valid, since its inputs are the
-same. Where inputs changed the folder is moved to ``old/``, and never removed. ``step.json`` in the folder
-says what it was made from and, once done, its result.
+interrupted, or whose files were taken away, is worked on again in the same folder, where what it left is
+still valid, since its inputs are the same. Where inputs changed the folder is moved to ``old/``, and never
+removed. ``step.json`` in the folder says what it was made from and, once done, its result.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vkit.errors import VkitError
 from vkit.jsonl import JsonlStore, changes, read_json, write_json
 
 Work = Callable[[Path], dict[str, Any]]
 
 _STATE = "step.json"
+_MODEL_FILES = (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model")
 
 
 class Steps:
@@ -37,37 +39,37 @@ class Steps:
         self.out, self.tell = out, tell
         self._log = JsonlStore(out / "steps.jsonl")
 
-    def run(self, name: str, inputs: Mapping[str, Any], work: Work) -> dict[str, Any]:
+    def run(
+        self, name: str, inputs: Mapping[str, Any], work: Work, *, makes: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """The result of a step; its work is done where it was not.
 
         Args:
             name: of the step, and of its folder below ``out``.
             inputs: JSON values that decide the result, digests of files among them.
             work: makes the files and returns the result.
+            makes: files, below the step's folder, without which it is not done.
+
+        Raises:
+            VkitError: the work refused, or it holds itself for done, but a file of ``makes`` is not there.
         """
         place, inputs = self.out / name, json.loads(json.dumps(inputs))
-        state = self._state(name)
-        if state is not None and state["inputs"] != inputs:
-            self._put_aside(name, state["inputs"], inputs)
-            state = None
-        if state is not None and "result" in state:
+        state, standing = state_of(self.out, name), standing_of(self.out, name, inputs, makes)
+        if state is not None and standing == "done":
             self.tell(f"{name}: done before")
             return state["result"]
-        self.tell(f"{name}: " + ("goes on" if state is not None else "begins"))
+        if state is not None and standing == "changed":
+            self._put_aside(name, state["inputs"], inputs)
+        self.tell(f"{name}: " + ("goes on" if standing == "begun" else "begins"))
         place.mkdir(parents=True, exist_ok=True)
         write_json(place / _STATE, {"inputs": inputs})
         began = time.perf_counter()
         result = json.loads(json.dumps(work(place)))
+        if absent := [file for file in makes if not (place / file).exists()]:
+            raise VkitError(f"{place / absent[0]} was taken away; remove the folder {place}, and run again")
         write_json(place / _STATE, {"inputs": inputs, "result": result})
         self._log.append({"step": name, "seconds": round(time.perf_counter() - began, 1)})
         return result
-
-    def forget(self, name: str) -> None:
-        """Have a step worked on again, though its inputs are the same."""
-        (self.out / name / _STATE).unlink(missing_ok=True)
-
-    def _state(self, name: str) -> dict[str, Any] | None:
-        return state_of(self.out, name)
 
     def _put_aside(self, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         place = self.out / "old" / f"{name.replace('/', '-')}-{digest(old)[:8]}"
@@ -86,10 +88,49 @@ class Steps:
         self._log.__exit__()
 
 
+class Preview(Steps):
+    """Says what `Steps` would do, and makes nothing: a step that is not done raises `NotDone`.
+
+    standings: of each step that was come to, by name; see `standing_of`.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.standings = out, dict[str, str]()
+
+    def run(
+        self, name: str, inputs: Mapping[str, Any], work: Work, *, makes: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        state = state_of(self.out, name)
+        self.standings[name] = standing_of(self.out, name, json.loads(json.dumps(inputs)), makes)
+        if state is None or self.standings[name] != "done":
+            raise NotDone(name)
+        return state["result"]
+
+
+class NotDone(Exception):
+    """A step that others need is not done."""
+
+
 def state_of(out: Path, name: str) -> dict[str, Any] | None:
     """What is known of a step: its ``inputs`` and, once done, its ``result``; None where it was not begun."""
     path = out / name / _STATE
-    return read_json(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    state = read_json(path)
+    if not isinstance(state.get("inputs"), dict):
+        raise VkitError(f"{path} does not say what the step was made from; remove the folder {path.parent}")
+    return state
+
+
+def standing_of(out: Path, name: str, inputs: Mapping[str, Any], makes: Sequence[str]) -> str:
+    """ "done"; "begun": with these inputs; "changed": of other inputs; or "to do"."""
+    state = state_of(out, name)
+    if state is None:
+        return "to do"
+    if state["inputs"] != inputs:
+        return "changed"
+    whole = all((out / name / file).exists() for file in makes)
+    return "done" if "result" in state and whole else "begun"
 
 
 def digest(value: Any) -> str:
@@ -103,6 +144,18 @@ def file_digest(path: Path) -> str:
     with path.open("rb") as file:
         while part := file.read(1 << 20):
             found.update(part)
+    return found.hexdigest()[:16]
+
+
+def model_digest(name: str) -> str:
+    """Tells one model, or one adapter, from another without loading it: of a folder all bytes, else the name.
+
+    A look at some would be faster, but where only a connector was trained nearly all bytes stay the same.
+    """
+    folder, found = Path(name), hashlib.sha256(name.encode() if not Path(name).is_dir() else b"")
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.is_file() and path.suffix in _MODEL_FILES:
+            found.update(f"{path.relative_to(folder)} {file_digest(path)}".encode())
     return found.hexdigest()[:16]
 
 

@@ -27,11 +27,19 @@ def build_table(
         reports: of rationales and training, of the variants that have some.
 
     Returns:
-        ``rows``: of each variant ``accuracy`` (percent, with a 95% interval), ``unread`` answers, ``ratio``
-        (mean, sum, max), ``median_tokens``, ``image_share``, ``without_sinks``, ``correlation`` of ratio and
-        right answers over the problems (also given length), ``published`` figures, and
-        against the baseline ``accuracy_difference`` (with McNemar's p), ``ratio_difference`` as the paper
-        would take it, at ``equal_positions`` and with ``length_controlled``. ``conclusions`` in words.
+        ``title`` and ``model`` as in the plan; ``baseline``: the name of the variant that all others are
+        compared with.
+        ``rows``: of each variant its name as ``variant`` and as a folder's (``run``), ``prompt``,
+        ``accuracy`` (percent, with a 95% interval), ``unread`` answers, how often a ``judge`` was asked, and
+        failed (None: there is none), ``empty`` outputs, ``random_weights``, ``ratio`` (mean, sum, max),
+        ``median_tokens``, ``image_share``, ``without_sinks``, ``correlation`` of ratio and right answers over
+        the problems (also given length), ``published`` figures, reports of ``rationales`` and ``training``
+        (None of the model as it is), and against the baseline ``accuracy_difference`` (with McNemar's p),
+        ``ratio_difference`` as the paper would take it, at ``equal_positions`` and ``length_controlled``.
+        The baseline has none of these four; of one variant alone ``without_sinks`` and ``correlation`` are
+        None.
+        ``conclusions`` of each of the others against the baseline, ``notes`` on the runs, and the measure's
+        ``limits``, in words.
     """
     baseline = plan.variants[plan.baseline]
     pairs = {pair["other"]: pair for pair in (comparison or {}).get("pairs", [])}
@@ -69,9 +77,11 @@ def _row(
         "variant": variant.name,
         "run": variant.slug,
         "prompt": variant.prompt,
-        "rationales": variant.rationales,
+        "rationales": None,
+        "training": None,
         "accuracy": accuracy,
         "unread": score["unread"]["count"],
+        "judge": score["judge"],
         "empty": summary["empty"],
         "random_weights": summary["random_weights"],
         "ratio": summary["ratio"],

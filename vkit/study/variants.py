@@ -17,7 +17,7 @@ from vkit.errors import VkitError
 from vkit.rationales.prompts import KINDS
 from vkit.study.plan import Plan, Teacher, Variant
 from vkit.study.problems import Problems
-from vkit.study.steps import Steps, file_digest
+from vkit.study.steps import Steps, digest, file_digest, model_digest
 
 if TYPE_CHECKING:
     from vkit.rationales.job import Job
@@ -41,7 +41,7 @@ class Rationales:
 class Tuned:
     """What answers for a variant: a model, and LoRA factors where there are some.
 
-    digest: of what it was made from. report: of its training; None for the model as it is.
+    digest: of all its weights. report: of its training; None for the model as it is.
     """
 
     model: str
@@ -63,7 +63,7 @@ def write_rationales(
     kind = str(variant.rationales)
     if kind not in KINDS:
         path = plan.place(kind)
-        return Rationales(path, file_digest(path), {"file": kind})
+        return Rationales(path, _digest_with_pictures(path), {"file": kind})
     assert plan.teacher is not None  # of a checked plan
     teacher, name = plan.teacher, f"rationales/{kind}"
     spoken = ("model", "local", "scripted", "base_url", "temperature", "max_tokens")
@@ -73,10 +73,13 @@ def write_rationales(
         "teacher": {key: getattr(teacher, key) for key in spoken},
     }
     report = steps.run(
-        name, inputs, lambda place: _ask(plan, teacher, kind, problems, place, steps.out, progress)
+        name,
+        inputs,
+        lambda place: _ask(plan, teacher, kind, problems, place, steps, progress),
+        makes=["rationales.jsonl"],
     )
     path = steps.out / name / "rationales.jsonl"
-    return Rationales(path, file_digest(path), report)
+    return Rationales(path, file_digest(path), report)  # pictures are named after their bytes there
 
 
 def fine_tune(
@@ -84,17 +87,17 @@ def fine_tune(
     variant: Variant,
     rationales: Rationales,
     steps: Steps,
-    model_digest: str,
+    base: str,
     *,
     progress: bool,
     tell: Tell,
 ) -> Tuned:
-    """Train the variant on its rationales."""
+    """Train the variant on its rationales; ``base``: the digest of the model as it is."""
     from vkit.train.stages import run_stage
 
     recipe = plan.recipe(variant)
     name = f"train/{variant.slug}"
-    inputs = {"model": model_digest, "rationales": rationales.digest, "recipe": asdict(recipe)}
+    inputs = {"model": base, "rationales": rationales.digest, "recipe": asdict(recipe)}
 
     def work(place: Path) -> dict[str, Any]:
         summary = run_stage(
@@ -109,12 +112,12 @@ def fine_tune(
         )
         return {key: summary[key] for key in ("examples", "steps", "tokens", "loss", "seconds")}
 
-    report = steps.run(name, inputs, work)
-    place = steps.out / name
-    made_of = file_digest(place / "step.json")
+    learned = "adapter" if recipe.lora_rank else "model"
+    report = steps.run(name, inputs, work, makes=[learned])
+    place = str(steps.out / name / learned)
     if recipe.lora_rank:
-        return Tuned(plan.model_path, str(place / "adapter"), made_of, report)
-    return Tuned(str(place / "model"), None, made_of, report)
+        return Tuned(plan.model_path, place, digest([base, model_digest(place)]), report)
+    return Tuned(place, None, model_digest(place), report)
 
 
 def predict(
@@ -155,7 +158,7 @@ def predict(
         names = ("items", "tokens", "stop", "length", "empty", "random_weights")
         return {key: summary[key] for key in names}
 
-    steps.run(name, inputs, work)
+    steps.run(name, inputs, work, makes=["predictions.jsonl"])
     return steps.out / name / "predictions.jsonl"
 
 
@@ -170,9 +173,8 @@ def measure(
     progress: bool,
 ) -> Path:
     """Where the variant looks while it says what it said, as a run folder of ``vkit attn-ratio``."""
+    from vkit.attention.given import read_answers
     from vkit.attention.run import RunSettings, run
-    from vkit.evaluate.scoring import read_outputs
-    from vkit.jsonl import read_jsonl
     from vkit.models.loading import load_model
 
     name = f"attention/{variant.slug}"
@@ -187,6 +189,7 @@ def measure(
     }
 
     def work(place: Path) -> dict[str, Any]:
+        answers, ids = read_answers(predictions, [sample.id for sample in problems.test])
         model = load_model(tuned.model, adapter=tuned.adapter, device=plan.device, dtype=plan.dtype)
         settings = RunSettings(
             model=plan.model,
@@ -205,18 +208,32 @@ def measure(
                 place,
                 settings,
                 batch_size=plan.attention.batch_size,
-                answers=read_outputs(predictions),
-                answer_ids={line["id"]: line["ids"] for _, line in read_jsonl(predictions)},
+                answers=answers,
+                answer_ids=ids,
                 on_item=lambda item: bar.update(),
             )
         return {"items": summary["items"], "ratio": summary["ratio"]["mean"]}
 
-    steps.run(name, inputs, work)
+    steps.run(name, inputs, work, makes=["items.jsonl", "summary.json"])
     return steps.out / name
 
 
+def _digest_with_pictures(path: Path) -> str:
+    """Of a file of records and the pictures that they name."""
+    from vkit.images import resolve_inside
+    from vkit.records import only_good, scan_records
+    from vkit.sources.opening import PARSERS, has_unique_ids, holders, kind_of
+
+    kind = kind_of(path)
+    found = [file_digest(path)]
+    for record in only_good(scan_records(path, PARSERS[kind], unique=has_unique_ids(kind))):
+        for each in holders(record):
+            found.append(file_digest(resolve_inside(each.folder, str(each.image))))
+    return digest(found)
+
+
 def _ask(
-    plan: Plan, teacher: Teacher, kind: str, problems: Problems, place: Path, out: Path, progress: bool
+    plan: Plan, teacher: Teacher, kind: str, problems: Problems, place: Path, steps: Steps, progress: bool
 ) -> dict[str, Any]:
     """Ask for what is missing, and write the step's files from the store."""
     from vkit.rationales.job import prepare
@@ -231,8 +248,8 @@ def _ask(
     settings, ask = _voice(plan, teacher, kind, settings)
     job = prepare(problems.train, kind, settings)
     _refuse_unfit(job)
-    (out / "teacher").mkdir(exist_ok=True)
-    with ReplyStore(out / "teacher" / "store.jsonl", _prices(teacher)) as store:
+    (steps.out / "teacher").mkdir(exist_ok=True)
+    with ReplyStore(steps.out / "teacher" / "store.jsonl", _prices(teacher)) as store:
         stopped = None
         for _ in range(2):  # the second time for what failed by the endpoint's fault
             if stopped is None and (left := _unanswered(job, store)):
@@ -258,6 +275,11 @@ def _ask(
         if not found.good:
             reasons = ", ".join(sorted({each.reason for each in found.aside.values()}))
             raise VkitError(f"rationales/{kind}: none is good ({reasons}); see {place / 'set-aside.jsonl'}")
+        if failed := _unanswered(job, store):
+            steps.tell(
+                f"rationales/{kind}: {len(failed)} of {len(job.tasks)} problems have none, by the endpoint's"
+                f" fault; to ask for them again, stop, remove {place} (the store stays), and run again"
+            )
         return {"kind": kind, "model": settings.model, **summarise(found, store)}
 
 
