@@ -138,9 +138,10 @@ def classify(data: Path, labels_file: Path, vision: str, device: str, seed: int,
     from vkit.curate.classifier import classify as learn
     from vkit.curate.classifier import picture_features, refuse_few
     from vkit.curate.labels import write_labels
+    from vkit.curate.pool import refuse_overwriting
     from vkit.jsonl import write_json
 
-    _refuse_overwriting(labels_file, out / "labels.csv")
+    refuse_overwriting(labels_file, out / "labels.csv")
     pool, digests = _read_pool(data)
     known = _read_labels(labels_file, pool, digests)
     refuse_few(known)  # before any picture is encoded
@@ -188,11 +189,12 @@ def select(
 
     OUT gets selected.jsonl with images/, and report.json, which also goes to stdout.
     """
+    from vkit.curate.pool import refuse_overwriting
     from vkit.curate.selection import parse_ratio, write_selection
     from vkit.curate.selection import select as choose
 
     weights = parse_ratio(ratio)
-    _refuse_overwriting(data, out / "selected.jsonl")
+    refuse_overwriting(data, out / "selected.jsonl")
     pool, digests = _read_pool(data)
     labels = _read_labels(labels_file, pool, digests)
     chosen = choose(pool, digests, labels, weights, total=total, seed=seed, all_questions=all_questions)
@@ -234,13 +236,6 @@ def _trust(name: str, report: dict[str, Any]) -> str:
     line += f" ({accuracy['low']:.1%} to {accuracy['high']:.1%}), always saying {majority['class']}"
     line += f" for {majority['accuracy']:.1%}"
     return line if report["beats_majority"] else f"{line}; that is not beaten, label more pictures"
-
-
-def _refuse_overwriting(source: Path, target: Path) -> None:
-    from vkit.errors import VkitError
-
-    if source.exists() and target.exists() and source.samefile(target):
-        raise VkitError(f"{target} would be overwritten by what is made from it; give another --out")
 
 
 def _labelling(options: dict[str, Any]) -> tuple[list[Sample], list[str], Job, Ask | None]:

@@ -86,8 +86,11 @@ def command(**options: Any) -> None:
     way. With the Batch API, --verify takes a second batch. A summary goes to stdout as JSON.
     """
     check_teacher(options)
+    from vkit.curate.pool import refuse_overwriting
     from vkit.teacher.store import ReplyStore
 
+    for name in ("conversations.jsonl", "synthesized.jsonl"):
+        refuse_overwriting(options["data"], options["out"] / name)
     prices = prices_of(options)
     job, ask = _job(options)
     store_file = options["out"] / "store.jsonl"
@@ -109,10 +112,10 @@ def _estimate(job: Job, tasks: list[Task], store: ReplyStore | None, prices: Pri
     if job.verify:
         first = {task.key for task in tasks}
         questions = sum(job.wanted(kind) for (_, kind), task in job.tasks.items() if task.key in first)
-        found["verification_requests_on_top_at_most"] = questions
+        found["verification_requests_on_top"] = questions
         click.echo(
-            f"on top of this --verify asks about each question that passes the checks, {questions} at most; "
-            "--max-cost covers both",
+            f"on top, --verify asks about each question that passes the checks: {questions} if all do, "
+            "more where replies hold spare ones for those that fail; --max-cost covers both",
             err=True,
         )
     click.echo(json.dumps(found, indent=2))

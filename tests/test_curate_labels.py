@@ -1,6 +1,7 @@
 """``vkit curate label``, its CSV, and the classifier: labels of pictures, asked for, read and learned."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -102,6 +103,10 @@ class TestReplies:
             "Clarity: 1\nComplexity: 12",
             "Clarity: 1\nComplexity: 2-3",
             "Clarity: 1\nComplexity: 2 or 3",
+            "Clarity: 1\nComplexity: 2~3",
+            "Clarity: 1\nComplexity: 2…3",
+            "Clarity: 1\nComplexity: 2..3",
+            "Clarity: 0 -> 1\nComplexity: 2",
             "Clarity: 1\nComplexity: 1.5",
             "Clarity: -1\nComplexity: 1",
             "Clarity: 0\nComplexity: 1\nClarity: 1",
@@ -191,6 +196,18 @@ class TestCsv:
     def test_a_fault_is_told_by_its_line(self, read, text, message):
         with pytest.raises(VkitError, match=message):
             read(text)
+
+    def test_columns_that_a_spreadsheet_leaves_empty_are_none(self, read):
+        labels, notes = read("id,clarity,complexity,,\npb,1,2,,\n")
+        assert (labels["pb"], notes) == (Label(1, 2, "csv"), [])
+
+    def test_a_name_with_blanks_of_its_own_is_found(self, pool_file):
+        names = [" 1", "1 ", "\t", "1\n2"]
+        pool = [Sample(name, "?", image=f" {number}.png") for number, name in enumerate(names)]
+        labels = {f"{number}": Label(1, number, "csv") for number in range(4)}
+        path = pool_file.with_name("labels.csv")
+        write_labels(path, pool, list(labels), labels)
+        assert read_labels(path, pool, list(labels)) == (labels, [])
 
     def test_what_is_written_is_read_back(self, pool_file):
         pool = read_pool(pool_file)
@@ -325,6 +342,37 @@ class TestClassifier:
         assert (Softmax.fit(values, answers, 0.0001).predict(values) == answers).all()
         known = {each: Label(1, int(value), "csv") for each, value in zip(digests, answers)}
         assert classify(digests, values, known)[1]["complexity"]["accuracy"]["value"] < 0.5
+
+    def test_a_feature_that_never_changes_among_the_labelled_decides_nothing(self):
+        generator = np.random.default_rng(0)
+        digests = [f"{number:04x}" for number in range(160)]
+        known = {each: Label(1, number % 4, "csv") for number, each in enumerate(digests[:83])}
+        values = 0.01 * generator.normal(size=(160, 5))
+        values[np.arange(160), np.arange(160) % 4] = 3
+        values[:, 4] = np.where(np.arange(160) < 83, 0.1, generator.normal(size=160))
+        assert 0 < values[:83, 4].std() < 1e-15  # by rounding
+        labels, _ = classify(digests, values, known)
+        assert [labels[each].complexity for each in digests] == [number % 4 for number in range(160)]
+
+    def test_a_large_pool_takes_little_memory_beside_its_features(self):
+        generator = np.random.default_rng(0)
+        model = Softmax.fit(generator.normal(size=(20, 64)), np.arange(20) % 4, 0.1)
+        values = generator.normal(size=(20_000, 64)).astype(np.float32)
+        whole = model.classes[model.log_probabilities(values).argmax(axis=1)]
+        tracemalloc.start()
+        said = model.predict(values)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < values.nbytes
+        np.testing.assert_array_equal(said, whole)
+
+    def test_a_feature_that_is_no_number_is_refused(self):
+        digests = [f"{number:04x}" for number in range(24)]
+        known = {each: Label(1, number % 4, "csv") for number, each in enumerate(digests[:20])}
+        values = np.zeros((24, 2))
+        values[22, 1] = np.nan
+        with pytest.raises(VkitError, match="features of 1 of 24 pictures are not finite"):
+            classify(digests, values, known)
 
     def test_a_class_with_too_few_labels_is_refused_by_name(self):
         digests = [f"{number:04x}" for number in range(20)]

@@ -1,6 +1,7 @@
 """`vkit curate questions`: how replies are read, what passes the checks, and what is shown as an example."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from vkit.curate.checks import Fault, find_repeated, settle
 from vkit.curate.demonstrations import Demonstrations, spread
-from vkit.curate.questions import KINDS, Draft, build_prompt, read_choices, read_reply
+from vkit.curate.questions import KINDS, Draft, build_prompt, read_choices, read_reply, why_not_asked
 from vkit.curate.records import conversation, why_no_record
 from vkit.evaluate.answers import judge
 from vkit.records import Sample
@@ -164,6 +165,42 @@ def test_every_fault_has_its_name(kind, draft, reason):
     assert found.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("question", "passes"),
+    [("What is f(-2)-5 then?", True), ("What is f(negative 2) - 5?", True), ("What is f(2)-5 then?", False)],
+)
+def test_a_sign_is_part_of_its_number(question, passes):
+    original = Sample("1", "Tell what f(−2)-5 is.", (), "8", "1.png")
+    found = settle(Draft(question), original, "rephrased")
+    assert isinstance(found, Sample) is passes, found
+
+
+SENTENCE = Sample("1", "In circle O, how long is AB, if the radius is 5?", (), "So the answer is 8.", "1.png")
+
+
+def test_an_answer_within_a_sentence_may_be_repeated():
+    draft = Draft("If the radius is 5, what length has AB in circle O?", (), "8")
+    assert settle(draft, SENTENCE, "rephrased").answer == "So the answer is 8."
+    assert settle(replace(draft, answer="9"), SENTENCE, "rephrased").reason == "changed_answer"
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("Which is it?\nChoices:\n(A) red\n(B) blue", "choices_in_question"),
+        ("Which is it? A. red B. blue", "choices_in_question"),
+        ("Which is it?\nA) red\nB) blue", "choices_in_question"),
+        ("In triangle ABC, is A larger than B?", None),
+        ("In figure A. Find B.", None),
+    ],
+)
+def test_a_question_with_its_choices_inside_keeps_no_answer(question, reason):
+    """A conversation has them there; in other words, or shortened, the question would lose them."""
+    for kind, expected in (("rephrased", reason), ("underspecified", reason), ("new", None)):
+        assert why_not_asked(Sample("1", question, answer="The answer is B."), kind) == expected
+    assert why_not_asked(Sample("1", question, ("red", "blue"), "B"), "rephrased") is None
+
+
 PASSES = [
     ("new", Draft("How long is CD?", (), "3.5 cm."), ((), "3.5 cm")),
     ("new", Draft("How long is CD?", ("3", "4"), "4"), (("3", "4"), "B")),
@@ -193,6 +230,7 @@ LONG = "What is the average number of visitors to the museum in the months from 
         ("Find x.", "Find y.", False),
         (LONG + "total?", LONG + "all?", True),
         (LONG + "2012?", LONG + "2013?", False),
+        (LONG + "f(-2)?", LONG + "f(2)?", False),
         (LONG + "angle ABC?", LONG + "angle ACB?", False),
         ("What is 2 + 3?", "What is 2 - 3?", False),
     ],

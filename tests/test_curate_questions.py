@@ -187,6 +187,18 @@ def test_problems_that_lack_something_are_asked_for_what_they_can_give(curate, t
     assert SftTask(model, learned, recipe).prepare(range(len(learned))).items == len(learned)
 
 
+@pytest.mark.parametrize("name", ["synthesized.jsonl", "conversations.jsonl"])
+def test_what_the_questions_are_made_from_is_never_overwritten(curate, tmp_path, name):
+    problems, out = write_problems(tmp_path / "data", 1), tmp_path / "out"
+    with FakeEndpoint(teacher) as endpoint:
+        assert curate(*arguments(problems, endpoint, out))[0] == 0
+        before = (out / name).read_bytes()
+        code, _, stderr = curate(*arguments(out / name, endpoint, out))
+        assert (code, len(endpoint.requests)) == (1, len(KINDS))
+    assert "would be overwritten by what is made from it; give another --out" in stderr
+    assert (out / name).read_bytes() == before
+
+
 def test_the_id_of_a_made_question_is_nobody_elses(curate, tmp_path):
     folder = tmp_path / "data"
     write_problems(folder, 2)

@@ -77,6 +77,20 @@ def test_what_the_teacher_answers_otherwise_or_not_at_all_is_set_aside(curate, p
     assert {each["said"] for each in aside} >= {"How many are higher than P1?"}
 
 
+def test_an_answer_that_is_a_sentence_is_verified_by_what_it_says(curate, tmp_path):
+    """As LLaVA's conversations have it; so `read_pool` takes it."""
+    problems = write_problems(tmp_path / "data", 1, choices=(), answer="Count them. The answer is 4.")
+
+    def sure(request):
+        return "say:Answer: 4" if kind_of(request) == "verification" else teacher(request)
+
+    with FakeEndpoint(sure) as endpoint:
+        more = ("--verify", "--kind", "rephrased", "--kind", "underspecified")
+        _, stdout, _ = curate(*arguments(problems, endpoint, tmp_path / "out", *more))
+    summary = json.loads(stdout)
+    assert [summary[kind]["kept"] for kind in ("rephrased", "underspecified")] == [1, 1], summary
+
+
 def test_a_question_over_the_number_takes_the_place_of_one_that_is_not_verified(curate, problems, tmp_path):
     def doubtful(request):
         if kind_of(request) == "verification" and "Which bar of group" in request.text:
@@ -113,11 +127,11 @@ def test_an_estimate_covers_the_first_round_and_says_so(curate, problems, tmp_pa
     asked = ("--data", problems, "--model", "gpt-4o", "--out", out, *PRICES, "--new", 3)
     _, stdout, stderr = curate(*asked, "--estimate", "--verify")
     found = json.loads(stdout)
-    assert (found["requests"], found["verification_requests_on_top_at_most"]) == (8, 12)
+    assert (found["requests"], found["verification_requests_on_top"]) == (8, 12)
     assert found["cost_usd_at_most"] > 8 * 1024 * 10 / 1e6
-    assert "on top of this --verify asks" in stderr
+    assert "on top, --verify asks" in stderr
     assert not out.exists()
-    assert "verification_requests_on_top_at_most" not in json.loads(curate(*asked, "--estimate")[1])
+    assert "verification_requests_on_top" not in json.loads(curate(*asked, "--estimate")[1])
 
 
 def test_the_highest_cost_covers_both_rounds(curate, problems, tmp_path):

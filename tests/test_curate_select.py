@@ -141,6 +141,18 @@ class TestSelect:
         }
         assert len(drawn) > 4
 
+    def test_an_id_that_hangs_on_the_line_decides_nothing(self, tmp_path):
+        """LLaVA's files repeat ids, and `read_pool` tells such records apart by their lines."""
+        said = [[{"from": "human", "value": f"{n}?"}, {"from": "gpt", "value": "3"}] for n in range(5)]
+        lines = [json.dumps({"id": "7", "image": "a.png", "conversations": each}) for each in said]
+        drawn = set()
+        for start in range(5):
+            (tmp_path / "pool.jsonl").write_text("\n".join(lines[start:] + lines[:start]))
+            pool = read_pool(tmp_path / "pool.jsonl")
+            [(_, sample)] = select(pool, ["d"] * 5, {"d": Label(1, 0, "csv")}, (1, 0, 0, 0)).problems
+            drawn.add(sample.question)
+        assert len(drawn) == 1
+
     def test_unclear_and_unlabelled_pictures_are_counted_and_left_out(self):
         pool, digests, labels = make_pool([(complexity, "a", 1) for complexity in (0, 1, 2, 3, 0, 1)])
         labels[digests[4]] = Label(0, None, "teacher")

@@ -1,5 +1,6 @@
 """Records: what is read is what was written, and whatever is wrong is named by file, line and reason."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from vkit.records import (
     BadRecord,
     Pair,
     Sample,
+    copy_picture,
     parse_pair,
     parse_sample,
     read_pairs,
@@ -247,3 +249,18 @@ def test_a_picture_whose_white_is_not_known_is_refused(tmp_path, mode):
     Image.new(mode, (4, 4), 1).save(tmp_path / "deep.tif")
     with pytest.raises(VkitError, match=r"deep.tif has 32 bits a pixel.*convert it"):
         open_image(tmp_path / "deep.tif")
+
+
+def test_a_copied_picture_is_the_one_that_was_read_whatever_lies_there(tmp_path):
+    folder, data = tmp_path / "out", b"not looked into"
+    (folder / "images").mkdir(parents=True)
+    (tmp_path / "a.PNG").write_bytes(data)
+    sample, digest = Sample("1", "", image="a.PNG", folder=tmp_path), hashlib.sha256(data).hexdigest()
+    name = copy_picture(sample, digest, folder)
+    (folder / name).write_bytes(b"junk")
+    assert copy_picture(sample, digest, folder) == name == f"images/{digest[:32]}.png"
+    assert (folder / name).read_bytes() == data
+    (tmp_path / "a.PNG").write_bytes(b"another")
+    (folder / name).unlink()
+    with pytest.raises(VkitError, match="changed while it was read"):
+        copy_picture(sample, digest, folder)

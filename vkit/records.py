@@ -195,11 +195,12 @@ def copy_picture(sample: Sample, digest: str, folder: Path) -> str:
     """
     source = resolve_inside(sample.folder, str(sample.image))
     name = f"images/{digest[:32]}{source.suffix.lower()}"
-    if not (folder / name).is_file():
+    there = folder / name
+    if not (there.is_file() and hashlib.sha256(there.read_bytes()).hexdigest() == digest):
         data = source.read_bytes()
         if hashlib.sha256(data).hexdigest() != digest:
             raise VkitError(f"record {sample.id!r}: its image changed while it was read; run again")
-        write_bytes(folder / name, data)
+        write_bytes(there, data)
     return name
 
 

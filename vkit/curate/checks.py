@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from vkit.curate.questions import KEEP_THE_ANSWER, Draft
-from vkit.evaluate.answers import judge
+from vkit.evaluate.answers import extract, judge
 from vkit.records import Sample
 
 # Two questions are the same from this share of common letter triples on, where their numbers and labels are.
@@ -26,7 +26,11 @@ NEAR_DUPLICATE = 0.85
 _MOST_CHOICES = 26
 _NO_ANSWERS = ("none", "n/a", "unknown", "cannot be determined", "not enough information")
 _LETTERED = re.compile(r"[(\[]?([A-Za-z])[)\].:]*(?: (.*))?", re.DOTALL)
-_NUMBER = re.compile(r"(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])|[0-9]*\.?[0-9]+")
+_NUMBER = re.compile(
+    r"(?:(?<![\w)\]}.])[-−])?"  # a sign, not what stands between two numbers
+    r"(?:(?<![0-9])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9])|[0-9]*\.?[0-9]+)"
+)
+_NEGATIVE = re.compile(r"\bnegative (?=[0-9.])", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+")
 _WORDS = [
     "zero",
@@ -118,6 +122,16 @@ def value_sentence(answer: str) -> str:
     return f"The answer is {answer}."
 
 
+def answer_within(sample: Sample) -> str:
+    """The answer that must be found: of free text what it gives as its answer, if it does, else all of it.
+
+    >>> [answer_within(Sample("1", "?", answer=text)) for text in ("2 + 2, so the answer is 4.", "4 cm")]
+    ['4', '4 cm']
+    """
+    answer = sample.answer or ""
+    return answer if sample.choices else extract(answer, ()) or answer
+
+
 def _own_answer(draft: Draft) -> str | Fault:
     """The answer in the form that `Sample` wants it: a letter where there are choices, else a value."""
     if draft.choices is None:
@@ -160,7 +174,7 @@ def _keeping_the_answer(draft: Draft, original: Sample, kind: str) -> Sample | F
     question = draft.question
     if draft.answer is not None:
         said = _own_answer(replace(draft, choices=original.choices))
-        given = original.answer or ""
+        given = answer_within(original)
         if said != given and judge(value_sentence(str(said)), given, original.choices) is not True:
             return Fault("changed_answer", f"{draft.answer}, but it was {given}")
     before, after = _numbers(original.question), _numbers(question)
@@ -205,15 +219,16 @@ def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 @lru_cache(1 << 16)
 def _numbers(text: str) -> Counter[str]:
-    """The numbers in digits, each in one form: 1,200.50 is 1200.5."""
-    found = (number.replace(",", "") for number in _NUMBER.findall(text))
+    """The numbers in digits with their signs, each in one form: 1,200.50 is 1200.5, negative 3 is -3."""
+    found = (number.replace(",", "") for number in _NUMBER.findall(_NEGATIVE.sub("-", text)))
     return Counter(_shortest(number) for number in found)
 
 
 def _shortest(number: str) -> str:
-    whole, point, part = number.partition(".")
+    sign = "-" if number[0] in "-−" else ""
+    whole, point, part = number.lstrip("-−").partition(".")
     part = part.rstrip("0")
-    return (whole.lstrip("0") or "0") + (f".{part}" if point and part else "")
+    return sign + (whole.lstrip("0") or "0") + (f".{part}" if point and part else "")
 
 
 def _number_words(text: str) -> Counter[str]:

@@ -35,7 +35,7 @@ from vkit.records import Sample
 FOLDS = 5  # and the fewest labels of a class, so that each fold holds one
 TARGETS = {"clarity": CLARITIES, "complexity": COMPLEXITIES}
 LAMBDAS = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)  # the strongest first
-_AT_ONCE = 1024  # pictures whose features are read together
+_AT_ONCE = 1024  # pictures whose features are read, or judged, together
 
 
 def classify(
@@ -50,10 +50,12 @@ def classify(
         seed: of the folds.
 
     Raises:
-        VkitError: as `refuse_few`.
+        VkitError: as `refuse_few`, or a feature is not finite.
     """
     refuse_few(known)
-    values = np.asarray(features, dtype=np.float64)
+    values = np.asarray(features)
+    if bad := int((~np.isfinite(values).all(axis=1)).sum()):
+        raise VkitError(f"features of {bad} of {len(values)} pictures are not finite; choose another encoder")
     said: dict[str, np.ndarray] = {}
     report: dict[str, Any] = {}
     for name in TARGETS:
@@ -93,7 +95,7 @@ def picture_features(
     device: str = "auto",
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[str], np.ndarray]:
-    """Digests of the pool's distinct pictures, n of them, and their pooled features (n, D), in float64.
+    """Digests of the pool's distinct pictures, n of them, and their pooled features (n, D), in float32.
 
     Args:
         vision: an image encoder, as `vkit.models.backbones.load_vision` takes it.
@@ -114,7 +116,7 @@ def picture_features(
         items, backbones, folder, tokens=False, pictures=distinct, progress=True, say=say
     )
     blocks = [
-        cache.batch(range(start, min(start + _AT_ONCE, len(items)))).pooled.double().numpy()
+        cache.batch(range(start, min(start + _AT_ONCE, len(items)))).pooled.float().numpy()
         for start in range(0, len(items), _AT_ONCE)
     ]
     return distinct, np.concatenate(blocks)
@@ -142,7 +144,8 @@ class Softmax:
         """
         classes, labels = np.unique(answers, return_inverse=True)
         mean, scale = values.mean(axis=0), values.std(axis=0)
-        scale = np.where(scale > 0, scale, 1.0)  # a feature that never changes says nothing
+        # A feature that never changes says nothing; its deviation may be rounding instead of zero.
+        scale = np.where(np.ptp(values, axis=0) > 0, scale, 1.0)
         design = _with_bias((values - mean) / scale)
         count, size = design.shape
         one_hot = np.eye(len(classes))[labels]
@@ -164,8 +167,10 @@ class Softmax:
         return log_softmax(_with_bias((values - self.mean) / self.scale) @ self.weight, axis=1)
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """The likeliest class of each row, (n,)."""
-        return self.classes[self.log_probabilities(values).argmax(axis=1)]
+        """The likeliest class of each row, (n,); some rows at a time, for a pool may be large."""
+        blocks = (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
+        likeliest = [self.log_probabilities(block).argmax(axis=1) for block in blocks]
+        return self.classes[np.concatenate(likeliest)]
 
 
 def folds_of(digests: Sequence[str], answers: np.ndarray, seed: int) -> np.ndarray:
@@ -191,9 +196,10 @@ def _learn(
     if _is_constant(name, labelled.values()):
         return np.ones(len(digests), dtype=np.int64), {**report, "constant": 1}
     folds = folds_of([digests[row] for row in rows], answers, seed)
-    report |= _validate(values[rows], answers, folds)
-    report["lambda"] = _choose(values[rows], answers, folds, range(FOLDS))
-    return Softmax.fit(values[rows], answers, report["lambda"]).predict(values), report
+    learned = values[rows].astype(np.float64)
+    report |= _validate(learned, answers, folds)
+    report["lambda"] = _choose(learned, answers, folds, range(FOLDS))
+    return Softmax.fit(learned, answers, report["lambda"]).predict(values), report
 
 
 def _is_constant(name: str, values: Iterable[int | None]) -> bool:

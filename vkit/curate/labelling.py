@@ -51,7 +51,7 @@ Complexity: 0, 1, 2 or 3"""
 # The number right behind the name, whatever stands between them for emphasis; no range such as "1-2".
 _SCORE = r"(?<![a-z]){name}(?![a-z])[\W_]*?"
 _SCORE += r"(?:(?:score|rating|level|label|is|of)(?![a-z])[\W_]*?)*(-?\d+(?:\.\d+)?)"
-_SCORE += r"(?![\d.]*\s*(?:-|–|,|to|or|and)\s*\d)(?!\d)"
+_SCORE += r"(?![\d.]*\s*(?:->?|[–—~～…→,]|\.\.+|to|or|and)\s*\d)(?!\d)"
 _IN_BRACKETS = re.compile(r"\([^()]*\)")
 
 

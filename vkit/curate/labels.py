@@ -98,7 +98,7 @@ def count_values(values: Iterable[int | None], known: Sequence[int]) -> dict[str
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Number and cells of each row by column, blanks around them taken off; blank rows are none."""
+    """Number and cells of each row by column; blank rows are none."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -111,12 +111,12 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     columns: list[str] | None = None
     while True:
         try:
-            cells = [cell.strip() for cell in next(reader)]
+            cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             raise VkitError(f"{path}:{reader.line_num}: not CSV ({error}); correct the line") from error
-        if not any(cells):
+        if not any(map(str.strip, cells)):
             continue
         if columns is None:
             columns = _columns(cells, f"{path}:{reader.line_num}")
@@ -130,8 +130,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _columns(cells: Sequence[str], where: str) -> list[str]:
-    columns = [cell.lower() for cell in cells]
-    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+    columns = [cell.strip().lower() for cell in cells]
+    if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
         raise VkitError(f"{where}: column {twice[0]!r} stands twice; take one out")
     named = ", ".join(cells)[:60]
     if not {"id", "image"} & set(columns):
@@ -145,9 +145,12 @@ def _picture(row: Mapping[str, str], of_id: Mapping[str, str], of_image: Mapping
     """The digest of the picture that a row names, by id, by image, or by both where they agree."""
     found = []
     for column, known in (("id", of_id), ("image", of_image)):
-        if name := row.get(column):
-            if name not in known:
-                raise VkitError(f"{column} {name!r} is not in the pool; give the pool that was labelled")
+        name = row.get(column, "")
+        if name not in known:  # a blank of its own counts, one around it does not
+            name = name.strip()
+        if name and name not in known:
+            raise VkitError(f"{column} {name!r} is not in the pool; give the pool that was labelled")
+        if name:
             found.append(known[name])
     if not found:
         raise VkitError("neither id nor image is given; say which problem")
@@ -160,10 +163,11 @@ def _picture(row: Mapping[str, str], of_id: Mapping[str, str], of_image: Mapping
 
 
 def _label(row: Mapping[str, str]) -> Label:
-    clarity = _value(row.get("clarity", "1"), "clarity", CLARITIES)
-    if clarity == 0 and not row["complexity"]:
-        return Label(clarity, None, row.get("by") or "csv")
-    return Label(clarity, _value(row["complexity"], "complexity", COMPLEXITIES), row.get("by") or "csv")
+    clarity = _value(row.get("clarity", "1").strip(), "clarity", CLARITIES)
+    said, by = row["complexity"].strip(), row.get("by", "").strip() or "csv"
+    if clarity == 0 and not said:
+        return Label(clarity, None, by)
+    return Label(clarity, _value(said, "complexity", COMPLEXITIES), by)
 
 
 def _value(text: str, column: str, known: Sequence[int]) -> int:
@@ -177,6 +181,6 @@ def _notes(path: Path, columns: Sequence[str]) -> list[str]:
     notes = []
     if "clarity" not in columns:
         notes.append(f"{path} has no column 'clarity': all of its pictures are taken as clear")
-    if unread := [name for name in columns if name not in COLUMNS]:
+    if unread := [name for name in columns if name and name not in COLUMNS]:
         notes.append(f"{path}: columns passed over: {', '.join(unread)}")
     return notes

@@ -68,6 +68,12 @@ def source_of(sample: Sample) -> str:
     return next((name for name in reversed(folders) if name.lower() not in _PICTURE_FOLDERS), "")
 
 
+def refuse_overwriting(source: Path, target: Path) -> None:
+    """Raise `VkitError` where ``target``, which is made from ``source``, is the same file."""
+    if source.exists() and target.exists() and source.samefile(target):
+        raise VkitError(f"{target} would be overwritten by what is made from it; give another --out")
+
+
 def rank(seed: int, *names: str) -> str:
     """The place of something in an order by lot, which is that of its name and not of its file.
 

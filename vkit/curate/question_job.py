@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vkit.curate.checks import Fault, find_repeated, settle
+from vkit.curate.checks import Fault, answer_within, find_repeated, settle
 from vkit.curate.demonstrations import Demonstrations
 from vkit.curate.pool import source_of
 from vkit.curate.questions import (
@@ -226,7 +226,7 @@ class _Gathering:
         if said is None:
             self.found.retryable.append(verification)
             return Fault(f"{_VERIFICATION}{outcomes[-1].failure}", outcomes[-1].detail)
-        answer = str(question.answer)
+        answer = answer_within(question)
         if judge(said, answer, question.choices) is True:
             return None
         told = extract(said, question.choices) or "nothing that can be read"

@@ -61,6 +61,9 @@ _FIELD = re.compile(
 )
 _NUMBER_ALONE = re.compile(r"(?:\(?[0-9]{1,3}[.):\]]+)?")
 _LETTER = re.compile(r"(?:^|(?<=[ ,;|]))([*_]*[(\[]?)([A-Za-z])([)\].:]+[*_]*)(?: |$)")
+_CHOICES_WITHIN = re.compile(
+    r"(?<![A-Za-z0-9])A[).:]\s*\S.*?(?<![A-Za-z0-9])B[).:]\s*\S", re.DOTALL
+)  # (A) 3 (B) 4
 _NO_CHOICES = ("", "none", "no choices", "no options", "n/a", "not applicable", "free-form", "free form")
 
 
@@ -128,6 +131,8 @@ def why_not_asked(sample: Sample, kind: str) -> str | None:
             return "no_question"
         if sample.answer is None or not sample.answer.strip():
             return "no_answer"
+        if not sample.choices and _CHOICES_WITHIN.search(sample.question):
+            return "choices_in_question"  # which its new words would lose, and its answer with them
     return None
 
 

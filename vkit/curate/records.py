@@ -12,7 +12,7 @@ one that speaks of an answer itself: that is said as it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from vkit.curate.checks import special_token, value_sentence
 from vkit.curate.questions import question_with_choices
 from vkit.errors import VkitError
 from vkit.evaluate.answers import judge
-from vkit.jsonl import write_chunks
+from vkit.jsonl import write_jsonl
 from vkit.records import Sample, copy_picture, write_samples
 from vkit.sources.llava import IMAGE_TAG, parse_conversation
 
@@ -96,9 +96,9 @@ def write_questions(
             written.append([replace(each, image=image, folder=folder) for each in records])
     lines = [conversation(each) for records in written for each in records]
     synthesized = (each for records in written for each in records if "synthesized" in each.meta)
-    write_chunks(folder / "conversations.jsonl", _json_lines(lines))
+    write_jsonl(folder / "conversations.jsonl", lines)
     write_samples(folder / "synthesized.jsonl", synthesized)
-    write_chunks(folder / "set-aside.jsonl", _json_lines(asdict(each) for each in aside))
+    write_jsonl(folder / "set-aside.jsonl", (asdict(each) for each in aside))
     return len(lines)
 
 
@@ -113,7 +113,3 @@ def _said(sample: Sample) -> str:
     if judge(sample.rationale, answer, sample.choices) is True:
         return sample.rationale
     return f"{sample.rationale.rstrip()}\n{sentence}"
-
-
-def _json_lines(items: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    return (json.dumps(item, ensure_ascii=False).encode() + b"\n" for item in items)

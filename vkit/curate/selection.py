@@ -69,7 +69,7 @@ def select(
     """
     problems = by_picture(pool, digests)
     shown = {
-        digest: min(samples, key=lambda sample: rank(seed, digest, sample.id))
+        digest: min(samples, key=lambda sample: _lot(sample, digest, seed))
         for digest, samples in problems.items()
     }
     classes: list[dict[str, list[str]]] = [{} for _ in COMPLEXITIES]  # of each its pictures by source
@@ -222,6 +222,12 @@ def _largest_remainders(total: int, ratio: Sequence[int]) -> list[int]:
     for value in order[: total - sum(quotas)]:
         quotas[value] += 1
     return quotas
+
+
+def _lot(sample: Sample, digest: str, seed: int) -> tuple[str, str]:
+    """A problem's place among those of its picture; by its words first, since an id may hang on its line."""
+    words = (sample.question, *sample.choices, sample.answer or "")
+    return rank(seed, digest, *words), rank(seed, digest, sample.id)
 
 
 def _curated(sample: Sample, label: Label) -> Sample:
