@@ -84,10 +84,17 @@ def _estimate(options: dict[str, Any], job: Job, store: ReplyStore | None, price
 
 def _run(options: dict[str, Any], job: Job, store: ReplyStore, ask: Ask | None) -> None:
     """Take in, write out or ask, as the options say; then make OUT's files from the store."""
-    from vkit.rationales.output import gather, summarise, write_rationales
+    from vkit.rationales.output import (
+        gather,
+        put_other_kinds_aside,
+        summarise,
+        write_rationales,
+    )
 
     done = consult(options, job.tasks, lambda: _pending(job, store, options), job.settings, store, ask)
     found = gather(job, store)
+    if (aside := put_other_kinds_aside(options["out"], job.kind)) is not None:
+        click.echo(f"the rationales that were there are of another kind; they are in {aside} now", err=True)
     write_rationales(options["out"], found, job)
     if done.refusal is not None:
         raise done.refusal  # what came before it is written all the same

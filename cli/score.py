@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from vkit.cli.model_options import LIMIT
+
 SUITES = ("geometry3k", "mathvista", "mathverse", "wemath", "smart101", "records")
 
 
@@ -41,6 +43,7 @@ SUITES = ("geometry3k", "mathvista", "mathverse", "wemath", "smart101", "records
     type=click.Path(path_type=Path),
     help="Write each item's verdict there. Not for smart101.",
 )
+@LIMIT
 @click.option(
     "--judge",
     "judge_url",
@@ -76,6 +79,7 @@ def command(
     predictions_file: Path,
     against: Path | None,
     items: Path | None,
+    limit: int | None,
     judge_url: str | None,
     judge_model: str | None,
     price_in: float | None,
@@ -88,7 +92,9 @@ def command(
     """Score predictions on a benchmark, by its own measures, with 95% intervals.
 
     Predictions are a model's texts; an attention run's items.jsonl serves as it is. What the benchmark's
-    rules cannot read is counted as wrong, and listed. Scores go to stdout as JSON, a table to stderr.
+    rules cannot read is counted as wrong, and listed; an "extraction" beside the output is taken as the
+    answer. An id is the one that `vkit generate` writes: MathVista's pid, MathVerse's sample_index, for
+    We-Math ID:step, 0:1, 0:2, 0:multi. Scores go to stdout as JSON, a table to stderr.
 
     SMART-101: an id is <puzzle>-<id column>; a value is the predicted class, for a sequence puzzle a list of
     10 classes. S_acc asks for the right class, O_acc and five_option for the right one of the five options.
@@ -99,8 +105,10 @@ def command(
     vkit score --suite smart101 --data SMART101-Data --predictions val.jsonl --split merl --part val
     """
     if suite == "smart101":
-        if against or items or judge_url or judge_model:
-            raise click.UsageError("--against, --items and --judge are for texts; smart101 has classes")
+        if against or items or limit or judge_url or judge_model:
+            raise click.UsageError(
+                "--against, --items, --limit and --judge are for texts; smart101 has classes"
+            )
         _score_smart(data, predictions_file, split or "paper", part, rows)
         return
     if split or part or rows:
@@ -114,7 +122,7 @@ def command(
     judging = None
     if judge_url is not None and judge_model is not None:
         judging = JudgeOptions(judge_url, judge_model, api_key_env, price_in, price_out)
-    score_texts(suite, data, predictions_file, against=against, items=items, judging=judging)
+    score_texts(suite, data, predictions_file, against=against, items=items, limit=limit, judging=judging)
 
 
 def _score_smart(data: Path, predictions_file: Path, split: str, part: str | None, rows: int | None) -> None:

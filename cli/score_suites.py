@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,19 +31,34 @@ def score_texts(
     *,
     against: Path | None,
     items: Path | None,
+    limit: int | None,
     judging: JudgeOptions | None,
 ) -> None:
     """Score a run, and compare it with another one: JSON to stdout, a table to stderr."""
-    from vkit.evaluate.scoring import compare_marks, item_lines, mark_outputs, read_outputs, report_marks
+    from vkit.errors import VkitError
+    from vkit.evaluate.scoring import (
+        compare_marks,
+        item_lines,
+        mark_outputs,
+        read_extractions,
+        read_outputs,
+        report_marks,
+    )
     from vkit.evaluate.suites import SUITES
     from vkit.jsonl import write_jsonl
     from vkit.records import only_good
 
     suite = SUITES[suite_name]
-    runs = [read_outputs(path) for path in (predictions, against) if path is not None]
-    samples = list(only_good(suite.scan(data)))
+    files = [path for path in (predictions, against) if path is not None]
+    runs = [(path, read_outputs(path), read_extractions(path)) for path in files]
+    samples = list(islice(only_good(suite.scan(data)), limit))
+    marks = []
     with _judge(judging, predictions) as judge:
-        marks = [mark_outputs(suite, samples, outputs, judge=judge) for outputs in runs]
+        for path, outputs, given in runs:
+            try:
+                marks.append(mark_outputs(suite, samples, outputs, extractions=given, judge=judge))
+            except VkitError as error:
+                raise VkitError(f"{path}: {error}") from error
     report: dict[str, Any] = {"suite": suite_name, **report_marks(suite, marks[0])}
     if against is not None:
         theirs = report_marks(suite, marks[1])

@@ -90,9 +90,10 @@ def _tell(table: dict[str, Any], out: Path) -> None:
                 f"{accuracy['value']:.1f} ({number(accuracy['low'])}-{number(accuracy['high'])})",
                 number(row["ratio"]["mean"]),
                 number(row["median_tokens"]),
+                str(row["unread"]),
                 interval,
             ]
         )
-    headings = ["model", "accuracy, % (95%)", "ratio", "tokens", "ratio at equal positions"]
-    echo_table(headings, rows, align="lrrrr", err=True)
+    headings = ["model", "accuracy, % (95%)", "ratio", "tokens", "not read", "ratio at equal positions"]
+    echo_table(headings, rows, align="lrrrrr", err=True)
     click.echo(f"look at {out / 'index.html'}", err=True)

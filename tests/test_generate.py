@@ -372,7 +372,7 @@ def test_records_of_another_benchmark_are_refused(vkit, tmp_path):
     assert "record '0' is of mathvista, but --suite wemath was asked for" in stderr
     code, _, stderr = vkit(*arguments, "--prompt", "suite-cot")
     assert code == 1
-    assert "record '0': mathvista has no prompt 'suite-cot', only mathverse; choose one of plain" in stderr
+    assert "record '0': mathvista has no prompt 'suite-cot', only mathverse; choose --prompt plain" in stderr
 
 
 def test_a_release_without_its_prompts_is_refused(tmp_path):

@@ -136,7 +136,8 @@ def test_only_the_layers_that_the_adapter_holds_are_changed(base, tmp_path):
 
 def test_folders_that_hold_no_adapter_are_refused(adapted, tmp_path):
     assert refusal(tmp_path) == (
-        f"adapter {tmp_path} has no adapter_config.json; give the folder of a PEFT adapter"
+        f"adapter {tmp_path} has no adapter_config.json; give the folder of a PEFT adapter, or a "
+        "model that was trained whole as the model"
     )
     (tmp_path / "adapter_config.json").write_bytes((adapted[0] / "adapter_config.json").read_bytes())
     assert "has no adapter_model.safetensors" in refusal(tmp_path)

@@ -198,11 +198,14 @@ def test_diagram_literals_are_prepended_to_the_visual_cot_that_was_paid_for(vkit
     out = tmp_path / "out"
     with FakeEndpoint() as endpoint:
         vkit(*live(problems, endpoint, out))
-        code, stdout, _ = vkit(*live(problems, endpoint, out, "--kind", "diagram-literals"))
+        code, stdout, stderr = vkit(*live(problems, endpoint, out, "--kind", "diagram-literals"))
         assert (code, json.loads(stdout)["rationales"], len(endpoint.requests)) == (0, 6, 6)
     first = next(read_samples(out / "rationales.jsonl"))
     assert first.rationale == "Diagram literals: Line(A, B0)\n\nThe diagram shows it. Answer: A"
     assert first.meta["rationale"]["kind"] == "diagram-literals"
+    kept = list(read_samples(out / "rationales-visual-cot.jsonl"))  # of the first kind, and said so
+    assert [sample.meta["rationale"]["kind"] for sample in kept] == ["visual-cot"] * 6
+    assert "rationales-visual-cot.jsonl now" in stderr
 
 
 def test_a_symbolic_rationale_without_the_notation_is_set_aside(vkit, problems, tmp_path):

@@ -63,7 +63,7 @@ def test_scores_are_json_and_a_table_with_every_unread_prediction(data, tmp_path
     assert (report["suite"], report["count"]) == ("mathvista", COUNT)
     assert report["figures"]["accuracy"]["value"] == pytest.approx(100 * 8 / 12)
     assert report["figures"]["accuracy"]["count"] == COUNT
-    assert report["read_by"] == {"official": 0, "rules": 10, "judge": 0}
+    assert report["read_by"] == {"official": 0, "rules": 10, "judge": 0, "given": 0}
     assert report["unread"] == {"count": 2, "ids": ["3", "10"]}
     assert report["groups"]["task"]["odd"]["count"] == 6
     assert "66.7 (39.1-86.2)" in result.stderr
@@ -257,7 +257,7 @@ def test_a_judge_behind_an_endpoint_is_paid_once(data, tmp_path):
         first = score(data, predictions, "--judge", url, *options)
         assert first.exit_code == 0, first.output
         report = json.loads(first.stdout)
-        assert report["read_by"] == {"official": 0, "rules": 9, "judge": 1}
+        assert report["read_by"] == {"official": 0, "rules": 9, "judge": 1, "given": 0}
         assert report["unread"]["ids"] == ["4", "5"]
         assert report["judge"] == {
             "model": "small",
@@ -273,3 +273,28 @@ def test_a_judge_behind_an_endpoint_is_paid_once(data, tmp_path):
         assert len(asked) == before + 1  # the one that failed
     assert json.loads(second.stdout)["figures"] == report["figures"]
     assert json.loads(second.stdout)["judge"]["cost_usd"] == report["judge"]["cost_usd"]
+
+
+def test_ids_of_other_data_are_shown_beside_those_that_miss(data, tmp_path):
+    result = score(data, write(tmp_path / "out.jsonl", {"q0": "Answer: 1"}))
+    assert "12 of 12 items have no prediction, the first is '0', the first that was given 'q0'" in str(
+        result.exception
+    )
+
+
+def test_only_the_first_items_may_be_scored(data, tmp_path):
+    few = dict(list(said(9).items())[:4])
+    result = score(data, write(tmp_path / "out.jsonl", few), "--limit", 4)
+    assert json.loads(result.stdout)["count"] == 4
+
+
+def test_a_refused_file_of_two_is_named(data, tmp_path):
+    one, two = write(tmp_path / "one.jsonl", said(9)), write(tmp_path / "two.jsonl", {"0": "Answer: 0"})
+    result = score(data, one, "--against", two)
+    assert str(result.exception).startswith(f"{two}: 11 of 12 items have no prediction")
+
+
+def test_an_extraction_that_is_no_text_is_refused(data, tmp_path):
+    path = tmp_path / "out.jsonl"
+    path.write_text('{"id": "0", "output": "x", "extraction": 3}\n')
+    assert "out.jsonl:1: 'extraction' must be text" in str(score(data, path).exception)

@@ -152,3 +152,20 @@ def test_edit_distance_is_a_distance(a, b, c):
 def test_one_edit_is_a_distance_of_one(word, place, letter):
     assert edit_distance(word, word[:place] + letter + word[place:]) == 1
     assert edit_distance(f"{word}x", word[:place] + word[place + 1 :] + "x") == (place < len(word))
+
+
+@real
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_command_gives_the_official_accuracy_of_outputs_with_official_extractions(vkit, tmp_path, system):
+    found = scored(system)
+    lines = [
+        {"id": sample.id, "output": row["response"], "extraction": row["extraction"]} for sample, row in found
+    ]
+    predictions = tmp_path / "out.jsonl"
+    predictions.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    code, out, err = vkit("score", "--suite", "mathvista", "--data", REAL, "--predictions", predictions)
+    report = json.loads(out)
+    right = sum(row["true_false"] for _, row in found)
+    assert code == 0, err
+    assert report["figures"]["accuracy"]["value"] == pytest.approx(right / 10)
+    assert report["read_by"]["given"] == 1000

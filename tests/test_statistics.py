@@ -7,6 +7,7 @@ from scipy import stats
 from vkit.evaluate.statistics import (
     bootstrap_coefficient,
     bootstrap_mean,
+    clustered_wilson,
     correlate,
     paired_shares,
     resample_items,
@@ -200,3 +201,28 @@ def test_paired_shares_are_tested_exactly():
     same, p = paired_shares(0, 0, 50)
     assert (same.value, p) == (0.0, 1.0)
     assert same.low < 0 < same.high  # equal answers to 50 problems do not prove equal models
+
+
+def test_the_interval_of_a_clustered_share_is_wilsons_where_items_stand_alone():
+    right = [1.0] * 30 + [0.0] * 70
+    low, high = clustered_wilson(right, [1] * 100)
+    alone = wilson(30, 100)
+    assert (low, high) == pytest.approx(alone, abs=0.006)  # a little wider, for the t distribution
+    assert low < alone[0]
+    assert high > alone[1]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_problems_that_all_agree_are_as_many_items_as_problems(share):
+    low, high = clustered_wilson([5 * share] * 30, [5] * 30)
+    assert high - low == pytest.approx(0.122, abs=0.001)
+    assert clustered_wilson([share], [1]) == (0.0, 1.0)
+
+
+def test_the_interval_of_a_clustered_share_keeps_its_level():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        right = rng.binomial(5, rng.beta(0.3, 0.7, 30))
+        low, high = clustered_wilson(right.tolist(), [5] * 30)
+        hits += low <= 0.3 <= high
+    assert 0.92 <= hits / 400 <= 0.99

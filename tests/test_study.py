@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import yaml
 
 from tests.fake_endpoint import FakeEndpoint
 from vkit.errors import VkitError
-from vkit.records import read_samples
+from vkit.records import read_samples, write_samples
 from vkit.study.plan import PRESETS, read_plan
 from vkit.study.run import run_study
 
@@ -515,7 +516,7 @@ def test_every_table_compares_with_the_plans_baseline(vkit, study, copied):
     for row in table["rows"]:
         assert [name in row for name in against] == [row["variant"] != "Literals"] * 4
     assert [each["variant"] for each in table["conclusions"]] == ["Vanilla", "Solver"]
-    assert json.loads((out / "compare" / "comparison.json").read_text())["baseline"] == "literals"
+    assert json.loads((out / "compare" / "comparison.json").read_text())["baseline"] == "Literals"
     assert "each variant against Literals" in (out / "index.html").read_text()
     theirs = study[1]["rows"][1]["accuracy_difference"]["difference"]
     assert table["rows"][0]["accuracy_difference"]["difference"] == -theirs
@@ -611,3 +612,44 @@ def test_problems_that_the_endpoint_failed_at_are_told_and_can_be_asked_again(
     assert len(endpoint.requests) == asked + 1
     assert told not in err
     assert json.loads(said)["rows"][0]["training"]["examples"] == tasks
+
+
+def test_problems_without_words_are_refused_before_anything_is_trained(vkit, study, write_plan, tmp_path):
+    out, _ = study
+    samples = list(read_samples(out / "data" / "test.jsonl"))
+    picture = Path(samples[0].folder) / str(samples[0].image)
+    shutil.copy(picture, tmp_path / "p.png")
+    write_samples(tmp_path / "test.jsonl", [replace(samples[0], question="", image="p.png", id="silent")])
+    plan = write_plan(data={"train": ["test.jsonl"], "test": "test.jsonl"})
+    code, _, err = vkit("study", plan, "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "record 'silent' has no question in words" in err
+
+
+def test_train_may_be_several_files_whose_ids_differ(vkit, study, write_plan, tmp_path):
+    out, _ = study
+    source = out / "data"
+    shutil.copytree(source, tmp_path / "data")
+    both = ["data/train.jsonl", "data/test.jsonl"]
+    plan = read_plan(write_plan(data={"train": both, "test": "data/test.jsonl"}))
+    assert plan.data.train == tuple(both)
+    code, _, err = vkit(
+        "study", write_plan(data={"train": [both[0]] * 2, "test": both[1]}), "--out", tmp_path / "out"
+    )
+    assert code == 1
+    assert "stands in two of the files" in err
+
+
+def test_variants_are_called_by_their_names_on_the_page(study):
+    out, table = study
+    page = (out / "index.html").read_text()
+    assert "Literals against Vanilla" in page
+    assert [found["variant"] for found in table["conclusions"]] == ["Literals", "Solver"]
+    assert not any("'vanilla'" in line for line in (*table["notes"], *table["conclusions"][0]["may_not"]))
+
+
+def test_a_note_of_the_plan_stands_on_the_page(vkit, study, copied):
+    plan, out = copied
+    code, _, _ = vkit("study", plan, "--out", out, "--set", "note=Only a <trial>.")
+    assert code == 0
+    assert "Only a &lt;trial&gt;." in (out / "index.html").read_text()

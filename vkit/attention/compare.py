@@ -33,12 +33,18 @@ MIN_RESAMPLES = 200  # a 95% interval leaves ten of these outside
 
 
 def compare(
-    folders: Sequence[Path], *, baseline: int = 0, resamples: int = 2000, seed: int = 0
+    folders: Sequence[Path],
+    *,
+    names: Sequence[str] | None = None,
+    baseline: int = 0,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Compare run folders: each alone, and each against the baseline.
 
     Args:
         folders: two or more run folders of ``vkit attn-ratio``, of the same problems.
+        names: what the runs are called, each another name; None: as their folders.
         baseline: the index of the run that the others are compared with.
         resamples: draws of every bootstrap interval and permutations of every p-value.
         seed: same seed, same figures.
@@ -63,7 +69,7 @@ def compare(
         raise VkitError(f"{resamples} resamples are too few for a 95% interval; use {MIN_RESAMPLES} or more")
     if not 0 <= baseline < len(folders):
         raise VkitError(f"baseline {baseline} is none of {len(folders)} runs; choose 0 to {len(folders) - 1}")
-    runs = [load_run(folder, name) for folder, name in zip(folders, unique_names(folders))]
+    runs = [load_run(folder, name) for folder, name in zip(folders, names or unique_names(folders))]
     first, others = runs[baseline], [run for index, run in enumerate(runs) if index != baseline]
     for other in others:
         _refuse(first, other)

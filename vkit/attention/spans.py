@@ -122,9 +122,9 @@ def _text_columns(layout: Layout, policy: str, name: str) -> np.ndarray:
         columns[image_end + 1 : layout.prompt_length - 3] = True
     columns[layout.prompt_length :] = False
     if not columns.any():
-        remedy = "try --spans study, or a version of the problem that has its question in text"
-        if policy == "study" and layout.question.any():
-            remedy = "try --spans question"
+        remedy = "take a version of the problem that has its question in text"
+        if layout.question.any() == (policy == "study"):
+            remedy = f"try --spans {'question' if policy == 'study' else 'study'}, or {remedy}"
         raise VkitError(f"item {name} has no text on the {policy!r} side of the ratio; {remedy}")
     return columns
 

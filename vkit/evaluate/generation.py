@@ -169,7 +169,7 @@ def build_prompt(sample: Sample, prompt: str) -> Request:
     if source not in own:
         raise VkitError(
             f"record {sample.id!r}: {source} has no prompt {prompt!r}, only {', '.join(own)};"
-            f" choose one of {', '.join(PROMPTS)}"
+            f" choose --prompt {', '.join(PROMPTS)}"
         )
     key = own[source]
     text = _we_math(sample) if key is None else sample.meta.get(key)

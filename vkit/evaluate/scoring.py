@@ -5,10 +5,11 @@
     report["figures"]["accuracy"]     # {"count": 1000, "value": 34.8, "low": 31.9, "high": 37.8}, in percent
 
 An output is read by the benchmark's own rules ("official"), then, where the benchmark leaves that to a judge
-model, by vkit's ("rules"), then by a judge where one is given. What none could read is wrong, and listed.
+model, by vkit's ("rules"), then by a judge where one is given; an answer that comes with the output ("given")
+is taken as it is. What none could read is wrong, and listed.
 
-Intervals are of 95%: Wilson's where every item stands alone, else over whole problems (versions of a problem
-rise and fall together), by the bootstrap of `vkit.evaluate.statistics`.
+Intervals are of 95%: Wilson's, with the effective number of items where versions of a problem rise and fall
+together; of differences over whole problems, by the bootstrap. See `vkit.evaluate.statistics`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from vkit.records import BadRecord, Sample, record_id
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-READERS = ("official", "rules", "judge")
+READERS = ("official", "rules", "judge", "given")
 LETTER = "the letter of the choice"  # the form in which a judge gives a choice
 RESAMPLES = 2000
 SEED = 0
@@ -96,12 +97,14 @@ def mark_outputs(
     samples: Iterable[Sample],
     outputs: Mapping[str, str],
     *,
+    extractions: Mapping[str, str] | None = None,
     judge: Callable[[Sequence[Question]], Sequence[str | None]] | None = None,
 ) -> list[Mark]:
     """The verdict on one output for each sample, in the samples' order.
 
     Args:
         outputs: a model's texts by sample id.
+        extractions: answers that somebody took from these texts, by sample id; the rules do not read these.
         judge: gives the answer, or None, of each output that the rules could not read; asked once.
 
     Raises:
@@ -115,8 +118,8 @@ def mark_outputs(
     missing = [sample.id for sample in samples if sample.id not in outputs]
     if missing:
         raise VkitError(
-            f"{len(missing)} of {len(samples)} items have no prediction, the first is {missing[0]!r};"
-            " give one for every item"
+            f"{len(missing)} of {len(samples)} items have no prediction, the first is {missing[0]!r}"
+            f"{_given(outputs, ids)}; give one for every item"
         )
     if unknown := [name for name in outputs if name not in ids]:
         raise VkitError(
@@ -125,7 +128,8 @@ def mark_outputs(
         )
     if unanswered := [sample.id for sample in samples if sample.answer is None]:
         raise VkitError(f"item {unanswered[0]!r} has no answer to compare with; score a split that has them")
-    readings = {sample.id: suite.extract(outputs[sample.id], sample) for sample in samples}
+    given = {name: Reading(answer, "given") for name, answer in (extractions or {}).items()}
+    readings = {s.id: given.get(s.id) or suite.extract(outputs[s.id], s) for s in samples}
     if judge is not None:
         unread = [sample for sample in samples if readings[sample.id] is None and outputs[sample.id].strip()]
         found = judge([Question(sample, outputs[sample.id], suite.ask(sample)) for sample in unread])
@@ -172,9 +176,10 @@ def compare_marks(suite: Suite, marks: Sequence[Mark], other: Sequence[Mark]) ->
     """How much better ``marks`` are than ``other``, item by item.
 
     Returns:
-        By headline figure ``{"difference", "low", "high", "p", "won", "lost"}``: the difference in percent;
-        McNemar's exact p, None where a problem can be right in part; on how many problems the first is
-        better, and the other. "groups" has the same for each value of the suite's main breakdown.
+        By headline figure ``{"difference", "low", "high", "p", "won", "lost"}``: the difference in percent,
+        with a ``reason`` where it has no interval; McNemar's exact p, None where a problem can be right in
+        part; on how many problems the first is better, and the other. "groups" has the same for each value
+        of the suite's main breakdown.
 
     Raises:
         VkitError: the two are not of the same items.
@@ -231,11 +236,29 @@ def read_outputs(path: Path) -> dict[str, str]:
     return outputs
 
 
+def read_extractions(path: Path) -> dict[str, str]:
+    """The answers that stand beside outputs as ``extraction``, by item id, as MathVista's scorer has them."""
+    found = {}
+    for number, line in read_jsonl(path):
+        if (answer := line.get("extraction")) is not None:
+            if not isinstance(answer, str):
+                raise VkitError(f"{path}:{number}: 'extraction' must be text; correct it, or leave it out")
+            found[record_id(line)] = answer
+    return found
+
+
 def item_lines(marks: Iterable[Mark]) -> Iterable[dict[str, Any]]:
     """Each item's verdict as a JSON object: ``{"id", "correct", "answer", "read_by"}``."""
     for mark in marks:
         values = asdict(mark)
         yield {name: values[name] for name in ("id", "correct", "answer", "read_by")}
+
+
+def _given(outputs: Mapping[str, str], ids: set[str]) -> str:
+    """Which ids came instead, where none is the data's."""
+    if not outputs or ids & outputs.keys():
+        return ""
+    return f", the first that was given {next(iter(outputs))!r}"
 
 
 def _mark(suite: Suite, sample: Sample, output: str, reading: Reading | None) -> Mark:
@@ -251,15 +274,13 @@ def _mark(suite: Suite, sample: Sample, output: str, reading: Reading | None) ->
 
 
 def _estimate(shares: Shares) -> dict[str, float | None]:
-    from vkit.evaluate.statistics import wilson
+    from vkit.evaluate.statistics import clustered_wilson, wilson
 
     total = sum(count for _, count in shares.values())
     value = sum(right for right, _ in shares.values()) / total
     if _is_binary(shares):
-        low, high = wilson(round(value * total), total)
-        return _percent(value, low, high)
-    estimate = _over_problems([right for right, _ in shares.values()], [n for _, n in shares.values()])
-    return _percent(value, estimate.low, estimate.high)
+        return _percent(value, *wilson(round(value * total), total))
+    return _percent(value, *clustered_wilson(*zip(*shares.values())))
 
 
 def _difference(mine: Shares, theirs: Shares) -> dict[str, Any]:
@@ -271,8 +292,12 @@ def _difference(mine: Shares, theirs: Shares) -> dict[str, Any]:
         estimate, p = paired_shares(lost, won, len(pairs))
     else:
         estimate, p = _over_problems([a - b for a, b in pairs], [n for _, n in mine.values()]), None
-    value = _percent(estimate.value, estimate.low, estimate.high)
-    return {"difference": value.pop("value"), **value, "p": p, "won": won, "lost": lost}
+    value, reason = _percent(estimate.value, estimate.low, estimate.high), estimate.reason
+    if p is None and estimate.low is not None and estimate.low == estimate.high:
+        value["low"] = value["high"] = None
+        reason = "the difference is the same in every problem; no interval"
+    found = {"difference": value.pop("value"), **value, "p": p, "won": won, "lost": lost}
+    return found if reason is None else {**found, "reason": reason}
 
 
 def _is_binary(shares: Shares) -> bool:

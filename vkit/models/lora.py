@@ -185,7 +185,10 @@ def merge_lora(language_model: nn.Module, folder: Path) -> None:
     from peft import LoraModel, PeftConfig, PeftType, set_peft_model_state_dict
 
     if not (folder / "adapter_config.json").is_file():
-        raise VkitError(f"adapter {folder} has no adapter_config.json; give the folder of a PEFT adapter")
+        raise VkitError(
+            f"adapter {folder} has no adapter_config.json; give the folder of a PEFT adapter, or "
+            "a model that was trained whole as the model"
+        )
     try:
         config = PeftConfig.from_pretrained(str(folder))
     except (ValueError, TypeError, KeyError) as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vkit.jsonl import write_jsonl
+from vkit.jsonl import read_jsonl, write_jsonl
 from vkit.rationales.job import Job
 from vkit.rationales.prompts import find_fault, finish
 from vkit.records import Sample, copy_picture, write_samples
@@ -85,6 +85,19 @@ def write_rationales(folder: Path, found: Found, job: Job) -> None:
     write_samples(folder / "rationales.jsonl", good)
     aside = (found.aside[sample.id] for sample in job.samples if sample.id in found.aside)
     write_jsonl(folder / "set-aside.jsonl", (_aside_line(each) for each in aside))
+
+
+def put_other_kinds_aside(folder: Path, kind: str) -> Path | None:
+    """Rename a file of rationales of another kind, which would be overwritten; returns its new path."""
+    path = folder / "rationales.jsonl"
+    if not path.is_file():
+        return None
+    there = {line.get("meta", {}).get("rationale", {}).get("kind") for _, line in read_jsonl(path)}
+    if not there or there == {kind}:
+        return None
+    aside = folder / f"rationales-{'-and-'.join(sorted(map(str, there)))}.jsonl"
+    path.replace(aside)
+    return aside
 
 
 def summarise(found: Found, store: ReplyStore) -> dict[str, Any]:

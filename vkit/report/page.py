@@ -55,6 +55,7 @@ def write_page(
     runs: Path | Sequence[Path],
     *,
     out: Path | None = None,
+    names: Sequence[str] | None = None,
     title: str | None = None,
     lead: str = "",
     comparison: Mapping[str, Any] | None = None,
@@ -67,6 +68,7 @@ def write_page(
     Args:
         runs: folders that ``vkit attn-ratio`` wrote (see `vkit.attention.run_folder`).
         out: the page's path; None: ``index.html`` in the run's folder, for one run only.
+        names: what the runs are called, each another name; None: as their folders.
         title: of the page; None: of the model, or the runs' names.
         lead: HTML that stands before the overview, made of escaped text.
         comparison: what `vkit.attention.compare.compare` found between the runs; None: it is asked.
@@ -84,7 +86,7 @@ def write_page(
     path = _page_path(folders, out)
     store = ItemStore(path.parent / f"{path.stem}_files", embed=single_file, most_mib=max_mib)
     try:
-        figures = _read_runs(folders, store, on_item)
+        figures = _read_runs(folders, names or unique_names(folders), store, on_item)
         found = comparison or _comparison(figures)
         pieces = [*_fill_template(figures, store, title or _title(figures), lead, found)]
     except BaseException:
@@ -121,10 +123,12 @@ def _page_path(folders: Sequence[Path], out: Path | None) -> Path:
     return path
 
 
-def _read_runs(folders: Sequence[Path], store: ItemStore, on_item: Callable[[], object]) -> list[RunFigures]:
+def _read_runs(
+    folders: Sequence[Path], names: Sequence[str], store: ItemStore, on_item: Callable[[], object]
+) -> list[RunFigures]:
     """Every run's figures; its items go into the store."""
     figures, pictures = [], Pictures()
-    for number, (folder, name) in enumerate(zip(folders, unique_names(folders))):
+    for number, (folder, name) in enumerate(zip(folders, names)):
         run = RunFigures(name, folder, read_summary(folder))
         _add_items(number, run, store, pictures, on_item)
         figures.append(run)

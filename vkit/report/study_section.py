@@ -28,7 +28,7 @@ def draw_study(study: Mapping[str, Any]) -> str:
     )
     leaves_out = f"What it leaves out: each variant against {escaped(study['baseline'])}"
     parts = {
-        "Table 1, as the study has it": _paper_table(rows),
+        "Table 1, as the study has it": _note(study["note"]) + _paper_table(rows),
         leaves_out: _honest_table(rows, study["baseline"]) + note,
         "Ratio and right answers, over the problems": few + correlations if correlations else "",
         "Rationales and fine-tunes": _tuning_table([row for row in rows if row.get("training")]),
@@ -40,6 +40,10 @@ def draw_study(study: Mapping[str, Any]) -> str:
     )
 
 
+def _note(text: str) -> str:
+    return f'<p class="note">{escaped(text)}</p>' if text else ""
+
+
 def _paper_table(rows: Sequence[Mapping[str, Any]]) -> str:
     published = any(row["published"] for row in rows)
     heads = ["Model", "Accuracy", "95% interval", "Image-to-text attention ratio"]
@@ -49,7 +53,7 @@ def _paper_table(rows: Sequence[Mapping[str, Any]]) -> str:
         accuracy = row["accuracy"]
         theirs = row["published"] or {}
         line = [
-            f"{escaped(row['variant'])} <small>{escaped(row['run'])}</small>",
+            escaped(row["variant"]),
             percent(accuracy["value"]),
             "–" if accuracy["low"] is None else f"{accuracy['low']:.1f}–{accuracy['high']:.1f}%",
             figure(row["ratio"]["mean"], 3),

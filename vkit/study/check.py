@@ -102,7 +102,7 @@ def _check_numbers(plan: Plan) -> None:
 
 def _check_data(plan: Plan) -> None:
     data = plan.data
-    given = (data.train is not None) or (data.test is not None)
+    given = bool(data.train) or data.test is not None
     if data.miniature is not None and given:
         raise VkitError("data: miniature draws all problems; leave train and test out")
     if data.miniature is None and data.test is None:
@@ -112,7 +112,7 @@ def _check_data(plan: Plan) -> None:
         raise VkitError(
             f"variant {asked[0].name!r} wants rationales, but there is no teacher; add one, or give a file"
         )
-    if asked and data.miniature is None and data.train is None:
+    if asked and data.miniature is None and not data.train:
         raise VkitError("data: train is missing; give the problems to write rationales for")
 
 

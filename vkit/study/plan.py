@@ -41,10 +41,10 @@ class Miniature:
 class Data:
     """The problems: files or folders as `vkit.sources.opening.scan` takes them, or drawn ones.
 
-    train_limit, test_limit: only the first so many of each.
+    train: one or several. train_limit, test_limit: only the first so many of each.
     """
 
-    train: str | None = None
+    train: tuple[str, ...] = ()
     test: str | None = None
     miniature: Miniature | None = None
     train_limit: int | None = None
@@ -160,7 +160,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole study; ``base`` is the folder that its paths are relative to."""
+    """A whole study; ``note`` stands on its page, ``base`` is the folder that its paths are relative to."""
 
     title: str
     model: str
@@ -172,6 +172,7 @@ class Plan:
     score: Score = Score()
     attention: Attention = Attention()
     compare: Compare = Compare()
+    note: str = ""
     device: str = "auto"
     dtype: str = "auto"
     base: Path = Path()
@@ -294,6 +295,11 @@ def _value(value: Any, kind: str, where: str) -> Any:
         if not isinstance(value, list) or not value:
             raise VkitError(f"{where} must be a list of variants, at least one")
         return tuple(_section(Variant, each, f"{where}[{number}]") for number, each in enumerate(value))
+    if kind.startswith("tuple[str"):
+        paths = [value] if isinstance(value, str) else value
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise VkitError(f"{where} must be text, or a list of texts, not {value!r}")
+        return tuple(paths)
     if kind.startswith("dict"):
         if not isinstance(value, dict):
             raise VkitError(f"{where} must be a mapping of names and values, not {value!r}")

@@ -51,7 +51,8 @@ def find_problems(plan: Plan, steps: Steps) -> Problems:
         train = list(read_samples(steps.out / "data" / "train.jsonl"))
         test = list(read_samples(steps.out / "data" / "test.jsonl"))
     else:
-        train = [] if data.train is None else list(only_good(scan(plan.place(data.train))))
+        train = [sample for path in data.train for sample in only_good(scan(plan.place(path)))]
+        _refuse_twins(train)
         test_place = plan.place(str(data.test))
         test = list(only_good(scan(test_place)))
         suite = "geometry3k" if test_place.is_dir() and is_geometry3k(test_place) else suite
@@ -65,7 +66,24 @@ def find_problems(plan: Plan, steps: Steps) -> Problems:
                 f"data: test: record {sample.id!r} has no {lacks}; take it out, or give it one: a study "
                 "measures the attention on pictures, and counts right answers"
             )
+        if not sample.question and (plan.attention.spans == "question" or _adds_no_word(plan)):
+            raise VkitError(
+                f"data: test: record {sample.id!r} has no question in words, which the ratio compares the "
+                "picture with; give versions of problems that have one"
+            )
     return Problems(train, test, _digest(train), _digest(test), plan.score.suite or suite)
+
+
+def _refuse_twins(samples: Iterable[Sample]) -> None:
+    seen: set[str] = set()
+    for sample in samples:
+        if sample.id in seen:
+            raise VkitError(f"data: train: the id {sample.id!r} stands in two of the files; make ids unique")
+        seen.add(sample.id)
+
+
+def _adds_no_word(plan: Plan) -> bool:
+    return any(variant.prompt == "plain" for variant in plan.variants)
 
 
 def _draw(place: Path, drawn: Miniature) -> dict[str, Any]:

@@ -232,15 +232,17 @@ def _compare(plan: Plan, runs: Mapping[str, Path], steps: Steps) -> dict[str, An
         return None
     inputs = {
         **asdict(plan.compare),
+        "names": [variant.name for variant in plan.variants],
         "baseline": plan.variants[plan.baseline].slug,
         "runs": {name: file_digest(run / "items.jsonl") for name, run in runs.items()},
     }
 
     def work(place: Path) -> dict[str, Any]:
         how = {"resamples": plan.compare.resamples, "seed": plan.compare.seed}
-        found = compare(list(runs.values()), baseline=plan.baseline, **how)
-        for run in found["runs"]:
-            run["folder"] = f"attention/{run['name']}"  # the study may move
+        names = [variant.name for variant in plan.variants]
+        found = compare(list(runs.values()), names=names, baseline=plan.baseline, **how)
+        for run, name in zip(found["runs"], runs, strict=True):
+            run["folder"] = f"attention/{name}"  # the study may move
         write_json(place / "comparison.json", found)
         return {}
 
@@ -270,7 +272,8 @@ def _write_page(
 
     def work(place: Path) -> dict[str, Any]:
         how: dict[str, Any] = {"title": plan.title, "lead": draw_study(table), "comparison": comparison}
-        write_page(list(runs.values()), out=page, **how)
+        names = [variant.name for variant in plan.variants]
+        write_page(list(runs.values()), out=page, names=names, **how)
         return {"page": page.name}
 
     steps.run("page", inputs, work, makes=[f"../{page.name}"])

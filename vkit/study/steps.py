@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vkit.errors import VkitError
-from vkit.jsonl import JsonlStore, changes, read_json, write_json
+from vkit.jsonl import JsonlStore, read_json, write_json
 
 Work = Callable[[Path], dict[str, Any]]
 
 _STATE = "step.json"
+_DIGEST = re.compile("[0-9a-f]{16}")
 _MODEL_FILES = (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model")
 
 
@@ -79,7 +81,7 @@ class Steps:
             number += 1
             place = place.with_name(f"{place.name.partition('.')[0]}.{number}")
         (self.out / name).rename(place)
-        self.tell(f"{name}: what it was made from changed ({_short(changes(old, new))}); see {place}")
+        self.tell(f"{name}: what it was made from changed ({_told(old, new)}); see {place}")
 
     def __enter__(self) -> Steps:
         return self
@@ -159,5 +161,26 @@ def model_digest(name: str) -> str:
     return found.hexdigest()[:16]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:197]}..."
+def _told(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What changed, in words: names and values, of digests the names alone.
+
+    >>> _told({"lr": 1, "of": {"model": "0123456789abcdef"}}, {"lr": 2, "of": {"model": "fedcba9876543210"}})
+    'lr 1 -> 2, of model'
+    """
+    before, now = dict(_flat(old)), dict(_flat(new))
+    named = []
+    for key in dict.fromkeys((*before, *now)):
+        values = before.get(key), now.get(key)
+        if values[0] != values[1]:
+            digests = all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in values)
+            named.append(key if digests else f"{key} {values[0]!r} -> {values[1]!r}")
+    shown = ", ".join(named[:4])
+    return shown if len(named) <= 4 else f"{shown} and {len(named) - 4} more"
+
+
+def _flat(values: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{under}{key} ")
+        else:
+            yield f"{under}{key}", value

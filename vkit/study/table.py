@@ -46,16 +46,17 @@ def build_table(
     runs = {run["name"]: run for run in (comparison or {}).get("runs", [])}
     return {
         "title": plan.title,
+        "note": plan.note,
         "model": plan.model,
         "baseline": baseline.name,
         "rows": [
-            _row(variant, scores, pairs.get(variant.slug), runs.get(variant.slug), summaries, reports)
+            _row(variant, scores, pairs.get(variant.name), runs.get(variant.name), summaries, reports)
             for variant in plan.variants
         ],
         "conclusions": [
-            {"variant": variant.name, **pairs[variant.slug]["conclusions"]}
+            {"variant": variant.name, **pairs[variant.name]["conclusions"]}
             for variant in plan.variants
-            if variant.slug in pairs
+            if variant.name in pairs
         ],
         "notes": (comparison or {}).get("notes", []),
         "limits": next(iter(summaries.values()))["limits"],
