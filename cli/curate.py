@@ -14,18 +14,20 @@ from vkit.cli import curate_questions
 from vkit.cli.teacher_options import (
     check_teacher,
     consult,
+    estimate_or_run,
+    estimated,
     make_teacher,
-    prices_of,
+    say_made,
     say_stopped,
     teacher_options,
 )
 
 if TYPE_CHECKING:
-    from vkit.curate.labelling import Found, Job
+    from vkit.curate.labelling import Job
     from vkit.curate.labels import Label
     from vkit.records import Sample
     from vkit.teacher.asking import Ask
-    from vkit.teacher.store import Prices, ReplyStore
+    from vkit.teacher.store import ReplyStore
     from vkit.teacher.task import Task
 
 _POOL = click.option(
@@ -93,20 +95,13 @@ def label(**options: Any) -> None:
     stdout as JSON.
     """
     check_teacher(options)
-    from vkit.teacher.store import ReplyStore
-
-    prices = prices_of(options)
     pool, digests, job, ask = _labelling(options)
-    store_file = options["out"] / "store.jsonl"
-    if options["estimate_only"] and not store_file.exists():  # an estimate makes no folder
-        _estimate(job, list(job.tasks.values()), None, prices)
-        return
-    options["out"].mkdir(parents=True, exist_ok=True)
-    with ReplyStore(store_file, prices) as store:
-        if options["estimate_only"]:
-            _estimate(job, _pending(job, store, options), store, prices)
-        else:
-            _label(options, pool, digests, job, store, ask)
+
+    def estimate(store: ReplyStore | None) -> None:
+        tasks = list(job.tasks.values()) if store is None else _pending(job, store, options)
+        click.echo(json.dumps(estimated(options, tasks, job.settings, store), indent=2))
+
+    estimate_or_run(options, estimate, lambda store: _label(options, pool, digests, job, store, ask))
 
 
 @command.command()
@@ -260,12 +255,6 @@ def _labelling(options: dict[str, Any]) -> tuple[list[Sample], list[str], Job, A
     return pool, digests, job, ask
 
 
-def _estimate(job: Job, tasks: list[Task], store: ReplyStore | None, prices: Prices | None) -> None:
-    from vkit.teacher.estimate import estimate
-
-    click.echo(json.dumps(estimate(tasks, job.settings, prices, store), indent=2))
-
-
 def _pending(job: Job, store: ReplyStore, options: dict[str, Any]) -> list[Task]:
     from vkit.curate.labelling import gather
 
@@ -292,16 +281,6 @@ def _label(
         raise done.refusal  # what came before it is written all the same
     summary = {"model": job.settings.model, **done.report(), **summarise(found, store)}
     click.echo(json.dumps({**summary, "stopped": done.stopped}, indent=2))
-    _tell(found, done.stopped, options["out"])
-
-
-def _tell(found: Found, stopped: str | None, out: Path) -> None:
-    aside = f", {len(found.aside)} set aside" if found.aside else ""
-    left = f", {len(found.left)} left" if found.left else ""
-    click.echo(f"{len(found.labels)} pictures labelled in {out / 'labels.csv'}{aside}{left}", err=True)
-    if found.retryable:
-        click.echo(
-            f"{out / 'set-aside.jsonl'} says why; --retry-failures asks again for {len(found.retryable)}",
-            err=True,
-        )
-    say_stopped(stopped, out)
+    out = options["out"]
+    say_made(f"{len(found.labels)} pictures labelled in {out / 'labels.csv'}", found, out)
+    say_stopped(done.stopped, out)

@@ -13,16 +13,18 @@ from vkit.cli.teacher_options import (
     Consultation,
     check_teacher,
     consult,
+    estimate_or_run,
+    estimated,
     make_teacher,
-    prices_of,
+    say_made,
     say_stopped,
     teacher_options,
 )
 
 if TYPE_CHECKING:
-    from vkit.curate.question_job import Found, Job
+    from vkit.curate.question_job import Job
     from vkit.teacher.asking import Ask
-    from vkit.teacher.store import Prices, ReplyStore
+    from vkit.teacher.store import ReplyStore
     from vkit.teacher.task import Task
 
 
@@ -87,28 +89,20 @@ def command(**options: Any) -> None:
     """
     check_teacher(options)
     from vkit.curate.pool import refuse_overwriting
-    from vkit.teacher.store import ReplyStore
 
     for name in ("conversations.jsonl", "synthesized.jsonl"):
         refuse_overwriting(options["data"], options["out"] / name)
-    prices = prices_of(options)
     job, ask = _job(options)
-    store_file = options["out"] / "store.jsonl"
-    if options["estimate_only"] and not store_file.exists():  # an estimate makes no folder
-        _estimate(job, list(job.tasks.values()), None, prices)
-        return
-    options["out"].mkdir(parents=True, exist_ok=True)
-    with ReplyStore(store_file, prices) as store:
-        if options["estimate_only"]:
-            _estimate(job, _pending(job, store, options), store, prices)
-        else:
-            _run(options, job, store, ask)
+    estimate_or_run(
+        options,
+        lambda store: _estimate(options, job, store),
+        lambda store: _run(options, job, store, ask),
+    )
 
 
-def _estimate(job: Job, tasks: list[Task], store: ReplyStore | None, prices: Prices | None) -> None:
-    from vkit.teacher.estimate import estimate
-
-    found = estimate(tasks, job.settings, prices, store)
+def _estimate(options: dict[str, Any], job: Job, store: ReplyStore | None) -> None:
+    tasks = list(job.tasks.values()) if store is None else _pending(job, store, options)
+    found = estimated(options, tasks, job.settings, store)
     if job.verify:
         first = {task.key for task in tasks}
         questions = sum(job.wanted(kind) for (_, kind), task in job.tasks.items() if task.key in first)
@@ -138,7 +132,11 @@ def _run(options: dict[str, Any], job: Job, store: ReplyStore, ask: Ask | None) 
     if done.stopped:
         summary["stopped"] = done.stopped
     click.echo(json.dumps({**summary, **summarise(found, job, store)}, indent=2))
-    _tell(found, conversations, done.stopped, options["out"])
+    out, kept = options["out"], sum(len(questions) for questions in found.kept.values())
+    words = f"{conversations} conversations in {out / 'conversations.jsonl'}, {kept} of them made"
+    unverified = f", {len(found.unverified)} to be verified" if found.unverified else ""
+    say_made(words + unverified, found, out)
+    say_stopped(done.stopped, out)
 
 
 def _consult(options: dict[str, Any], job: Job, store: ReplyStore, ask: Ask | None) -> Consultation:
@@ -162,23 +160,6 @@ def _pending(job: Job, store: ReplyStore, options: dict[str, Any]) -> list[Task]
 
     found = gather(job, store)
     return [*found.left, *found.unverified, *(found.retryable if options["retry_failures"] else [])]
-
-
-def _tell(found: Found, conversations: int, stopped: str | None, out: Path) -> None:
-    kept = sum(len(questions) for questions in found.kept.values())
-    aside = f", {len(found.aside)} set aside" if found.aside else ""
-    left = f", {len(found.left)} requests left" if found.left else ""
-    left += f", {len(found.unverified)} to be verified" if found.unverified else ""
-    click.echo(
-        f"{conversations} conversations in {out / 'conversations.jsonl'}, {kept} of them made{aside}{left}",
-        err=True,
-    )
-    if found.retryable:
-        click.echo(
-            f"{out / 'set-aside.jsonl'} says why; --retry-failures asks again for {len(found.retryable)}",
-            err=True,
-        )
-    say_stopped(stopped, out)
 
 
 def _job(options: dict[str, Any]) -> tuple[Job, Ask | None]:

@@ -12,17 +12,18 @@ import click
 from vkit.cli.teacher_options import (
     check_teacher,
     consult,
+    estimate_or_run,
+    estimated,
     make_teacher,
-    prices_of,
+    say_made,
     say_stopped,
     teacher_options,
 )
 
 if TYPE_CHECKING:
     from vkit.rationales.job import Job
-    from vkit.rationales.output import Found
     from vkit.teacher.asking import Ask
-    from vkit.teacher.store import Prices, ReplyStore
+    from vkit.teacher.store import ReplyStore
     from vkit.teacher.task import Task
 
 
@@ -59,27 +60,13 @@ def command(**options: Any) -> None:
     goes on where it was; a kill loses only the requests under way. A summary goes to stdout as JSON.
     """
     check_teacher(options)
-    from vkit.teacher.store import ReplyStore
-
-    prices = prices_of(options)
     job, ask = _job(options)
-    store_file = options["out"] / "store.jsonl"
-    if options["estimate_only"] and not store_file.exists():  # an estimate makes no folder
-        _estimate(options, job, None, prices)
-        return
-    options["out"].mkdir(parents=True, exist_ok=True)
-    with ReplyStore(store_file, prices) as store:
-        if options["estimate_only"]:
-            _estimate(options, job, store, prices)
-        else:
-            _run(options, job, store, ask)
 
+    def estimate(store: ReplyStore | None) -> None:
+        tasks = job.tasks if store is None else _pending(job, store, options)
+        click.echo(json.dumps(estimated(options, tasks, job.settings, store), indent=2))
 
-def _estimate(options: dict[str, Any], job: Job, store: ReplyStore | None, prices: Prices | None) -> None:
-    from vkit.teacher.estimate import estimate
-
-    tasks = job.tasks if store is None else _pending(job, store, options)
-    click.echo(json.dumps(estimate(tasks, job.settings, prices, store), indent=2))
+    estimate_or_run(options, estimate, lambda store: _run(options, job, store, ask))
 
 
 def _run(options: dict[str, Any], job: Job, store: ReplyStore, ask: Ask | None) -> None:
@@ -100,7 +87,9 @@ def _run(options: dict[str, Any], job: Job, store: ReplyStore, ask: Ask | None) 
         raise done.refusal  # what came before it is written all the same
     summary = {"kind": job.kind, "model": job.settings.model, **done.report()}
     click.echo(json.dumps({**summary, **summarise(found, store), "stopped": done.stopped}, indent=2))
-    _tell(found, done.stopped, options["out"])
+    out = options["out"]
+    say_made(f"{len(found.good)} rationales in {out / 'rationales.jsonl'}", found, out)
+    say_stopped(done.stopped, out)
 
 
 def _pending(job: Job, store: ReplyStore, options: dict[str, Any]) -> list[Task]:
@@ -108,18 +97,6 @@ def _pending(job: Job, store: ReplyStore, options: dict[str, Any]) -> list[Task]
 
     found = gather(job, store)
     return [*found.left, *(found.retryable if options["retry_failures"] else [])]
-
-
-def _tell(found: Found, stopped: str | None, out: Path) -> None:
-    aside = f", {len(found.aside)} set aside" if found.aside else ""
-    left = f", {len(found.left)} left" if found.left else ""
-    click.echo(f"{len(found.good)} rationales in {out / 'rationales.jsonl'}{aside}{left}", err=True)
-    if found.retryable:
-        click.echo(
-            f"{out / 'set-aside.jsonl'} says why; --retry-failures asks again for {len(found.retryable)}",
-            err=True,
-        )
-    say_stopped(stopped, out)
 
 
 def _job(options: dict[str, Any]) -> tuple[Job, Ask | None]:

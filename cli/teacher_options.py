@@ -187,6 +187,35 @@ def make_teacher(options: dict[str, Any]) -> tuple[Settings, Ask | None]:
     return settings, teacher.ask
 
 
+def estimate_or_run(
+    options: dict[str, Any],
+    estimate: Callable[[ReplyStore | None], None],
+    run: Callable[[ReplyStore], None],
+) -> None:
+    """Say what asking would cost, or ask, with the store in OUT; an estimate makes no folder."""
+    from vkit.teacher.store import ReplyStore
+
+    store_file = options["out"] / "store.jsonl"
+    if options["estimate_only"] and not store_file.exists():
+        estimate(None)
+        return
+    options["out"].mkdir(parents=True, exist_ok=True)
+    with ReplyStore(store_file, prices_of(options)) as store:
+        if options["estimate_only"]:
+            estimate(store)
+        else:
+            run(store)
+
+
+def estimated(
+    options: dict[str, Any], tasks: Sequence[Task], settings: Settings, store: ReplyStore | None
+) -> dict[str, Any]:
+    """What asking for tasks would cost."""
+    from vkit.teacher.estimate import estimate
+
+    return estimate(tasks, settings, prices_of(options), store)
+
+
 @dataclass
 class Consultation:
     """What became of asking.
@@ -237,6 +266,18 @@ def consult(
         except VkitError as error:
             done.refusal = error
     return done
+
+
+def say_made(words: str, found: Any, out: Path) -> None:
+    """What was made, what was set aside, left and may be asked again, on stderr."""
+    aside = f", {len(found.aside)} set aside" if found.aside else ""
+    left = f", {len(found.left)} left" if found.left else ""
+    click.echo(f"{words}{aside}{left}", err=True)
+    if found.retryable:
+        click.echo(
+            f"{out / 'set-aside.jsonl'} says why; --retry-failures asks again for {len(found.retryable)}",
+            err=True,
+        )
 
 
 def say_stopped(stopped: str | None, out: Path) -> None:
