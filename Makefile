@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine:
 #   make demo   train a small model in three stages and leave demo/index.html to look at (minutes)
 #   make test   run the tests
+# and `make fuzz` throws damaged files at every reader, for MINUTES in all.
 # Both create .venv with pinned versions and build the C++ kernels, and are quick when nothing changed.
 
 PYTHON ?= python3
@@ -9,13 +10,17 @@ BIN    := $(VENV)/bin
 # Building the kernels needs the torch in .venv, hence no build isolation.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format benchmark clean
+.PHONY: demo test fuzz lint format benchmark clean
 
 demo: $(VENV)/.built
 	$(BIN)/vkit demo --out demo
 
 test: $(VENV)/.built
 	$(BIN)/python -m pytest
+
+MINUTES ?= 2
+fuzz: $(VENV)/.built
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 lint: $(VENV)/.built
 	$(BIN)/ruff check

@@ -6,6 +6,7 @@ python -m benchmarks divergence
 python -m benchmarks stage2
 python -m benchmarks end_to_end
 python -m benchmarks page                   # a page of 500 answers, written and opened in Chromium
+python -m benchmarks loader                 # a million records indexed, and pictures made ready by threads
 python -m benchmarks micro                  # pytest-benchmark over the kernels
 python -m benchmarks gpu                    # everything that needs a GPU
 python -m benchmarks smart                  # SmarterVLM's ablation in miniature, its cache and its heads
@@ -20,7 +21,7 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-CPU_BENCHMARKS = ("attention", "divergence", "stage2", "end_to_end")
+CPU_BENCHMARKS = ("attention", "divergence", "stage2", "end_to_end", "loader")
 NAMES = (*CPU_BENCHMARKS, "page", "micro", "gpu", "compile_report", "reproduction", "smart")
 
 

@@ -197,6 +197,20 @@ def attn_ratio() -> tuple[Any, list[str]]:
     return results, problems
 
 
+def memory_plan() -> tuple[Any, list[str]]:
+    """The plan of `vkit doctor --plan` beside the allocator's peak, in a step of several recipes."""
+    from benchmarks import memory_plan as plans  # training, which the other sections do without
+
+    rows, problems = [], []
+    for name in plans.RECIPES:
+        row = plans.compare(name, "cuda")
+        rows.append(row)
+        if not plans.LOWEST <= row["error"] <= plans.HIGHEST:
+            problems.append(f"{name}: the plan is {row['error']:+.0%} off the measured peak")
+        torch.cuda.empty_cache()
+    return rows, problems
+
+
 SECTIONS: dict[str, Callable[[], tuple[Any, list[str]]]] = {
     "build": build,
     "tests": tests,
@@ -207,6 +221,7 @@ SECTIONS: dict[str, Callable[[], tuple[Any, list[str]]]] = {
     "rows": rows,
     "divergence": divergence,
     "attn_ratio": attn_ratio,
+    "memory_plan": memory_plan,
 }
 
 

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         synthesize(Path(folder), pairs=arguments.batch_size, subjects=("plane",), progress=False)
         task = _task(arguments, Path(folder) / "pairs.jsonl")
-        micro = task.prepare(range(arguments.batch_size))
+        micro = task.read(range(arguments.batch_size))[0]
     assert micro is not None
     steps = {"ours": lambda: _ours(task, micro), "eager": lambda: _eager(task, micro)}
     losses = {name: step() for name, step in steps.items()}

@@ -7,10 +7,24 @@ import sys
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL, note_other_base
+from vkit.cli.model_options import (
+    ADAPTER,
+    DEVICE,
+    DEVICE_MAP,
+    DTYPE,
+    LIMIT,
+    MODEL,
+    QUANTIZE,
+    note_other_base,
+    shared,
+)
+
+if TYPE_CHECKING:
+    from vkit.models.processes import Processes
 
 
 @click.command("attn-ratio")
@@ -50,6 +64,8 @@ from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL, note_ot
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
 @DEVICE
 @DTYPE
+@DEVICE_MAP
+@QUANTIZE
 @click.option("--max-new-tokens", type=click.IntRange(1), default=512, show_default=True)
 @click.option(
     "--problem-version",
@@ -83,6 +99,7 @@ from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL, note_ot
     help="Folder of the run; continued if there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on a terminal too.")
+@shared
 def command(
     model: str,
     adapter: str | None,
@@ -94,6 +111,8 @@ def command(
     batch_size: int,
     device: str,
     dtype: str,
+    device_map: str | None,
+    quantize: str | None,
     max_new_tokens: int,
     problem_version: str | None,
     limit: int | None,
@@ -102,6 +121,7 @@ def command(
     overlay_token: tuple[str, ...],
     out: Path,
     as_json: bool,
+    processes: Processes,
 ) -> None:
     """Measure how much a model looks at the picture while it answers.
 
@@ -112,6 +132,7 @@ def command(
     vkit attn-ratio --model tiny --data geometry3k/ --out runs/tiny
     vkit attn-ratio --model checkpoints/TinyLLaVA-3.1B --adapter runs/lora \\
         --data geometry3k/test --prompt finetuned --batch-size 8 --device cuda --out runs/visual-cot
+    torchrun --nproc-per-node 8 -m vkit attn-ratio --model Qwen/Qwen2.5-VL-3B-Instruct ...
 
     The offline model 'tiny' knows the problems of `vkit data synthesize --preset miniature` only, and answers
     them with --prompt plain; 'tiny-random' is the same without training.
@@ -121,6 +142,9 @@ def command(
 
     OUT gets items.jsonl (every token of every item), summary.json (also on stdout where that is no
     terminal), index.html to look at, and pictures/. An interrupted run continues where it stopped.
+
+    Started by torchrun or accelerate launch, the processes share the batches, a GPU and a whole model each,
+    and write the same folder as one would; another number of them may go on with it.
     """
     from tqdm import tqdm
 
@@ -144,7 +168,14 @@ def command(
     answer_ids: dict[str, list[int]] = {}
     if answers_file is not None:
         answers, answer_ids = read_answers(answers_file, [sample.id for sample in samples])
-    loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
+    loaded = load_model(
+        model,
+        adapter=adapter,
+        device=processes.own_device(device, device_map),
+        dtype=dtype,
+        device_map=device_map,
+        quantize=quantize,
+    )
     note_other_base(adapter, model)
     settings = RunSettings(
         model=model,
@@ -156,6 +187,8 @@ def command(
         max_new_tokens=max_new_tokens,
         dtype=dtype,
         text=None if answers_file is None else str(answers_file.resolve()),
+        device_map=device_map,
+        quantize=quantize,
     )
     try:
         with ExitStack() as closing:
@@ -181,6 +214,7 @@ def command(
                 reduce=reduce,
                 answers=answers,
                 answer_ids=answer_ids,
+                processes=processes,
                 on_check=lambda: checking.update(),
                 on_start=start,
                 on_item=lambda item: bars[0].update(),
@@ -192,6 +226,8 @@ def command(
             f"stopped; what is measured is kept in {out}, the same command goes on from there", err=True
         )
         raise click.exceptions.Exit(130) from None
+    if not processes.is_main:
+        return
     draw_pictures(out, overlays=overlay, overlay_tokens=overlay_token)
     page = write_page(out)
     if sys.stdout.isatty() and not as_json:

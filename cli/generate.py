@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vkit.cli.model_options import ADAPTER, DEVICE, DTYPE, LIMIT, MODEL, note_other_base
+from vkit.cli.model_options import (
+    ADAPTER,
+    DEVICE,
+    DEVICE_MAP,
+    DTYPE,
+    LIMIT,
+    MODEL,
+    QUANTIZE,
+    note_other_base,
+    shared,
+)
 
 if TYPE_CHECKING:
+    from vkit.models.processes import Processes
     from vkit.records import Sample
 
 SUITES = ("geometry3k", "mathvista", "mathverse", "wemath")
@@ -64,12 +75,15 @@ OWN_PROMPT = SUITES[1:]  # those that come with one; Geometry3K's are the study'
 @LIMIT
 @DEVICE
 @DTYPE
+@DEVICE_MAP
+@QUANTIZE
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
     help="File of predictions; continued if there. Its settings go beside it.",
 )
+@shared
 def command(
     model: str,
     adapter: str | None,
@@ -84,7 +98,10 @@ def command(
     limit: int | None,
     device: str,
     dtype: str,
+    device_map: str | None,
+    quantize: str | None,
     out: Path,
+    processes: Processes,
 ) -> None:
     """Let a model answer problems, for `vkit score` and `vkit attn-ratio --text`.
 
@@ -93,6 +110,7 @@ def command(
     vkit generate --model Qwen/Qwen2.5-VL-3B-Instruct --adapter runs/lora --suite mathvista \\
         --data MathVista --batch-size 16 --max-new-tokens 1024 --out qwen.jsonl
     vkit score --suite mathvista --data MathVista --predictions qwen.jsonl
+    torchrun --nproc-per-node 8 -m vkit generate --model Qwen/Qwen2.5-VL-3B-Instruct ...
 
     Decoding is greedy unless a --temperature is given. A draw takes its chance from --seed and the record's
     id alone: batches, other records, their order and interruptions change nothing.
@@ -101,6 +119,9 @@ def command(
     finish is "length" where the output was cut, else "stop". An interrupted run continues where it stopped,
     even after a kill; a file that another model, prompt or setting has written is never continued. The
     summary goes to stdout as JSON.
+
+    Started by torchrun or accelerate launch, the processes share the batches, a GPU and a whole model each,
+    and write the same file as one would; another number of them may go on with it.
     """
     from vkit.evaluate.generation import GenerationSettings, generate_predictions
     from vkit.models.loading import load_model
@@ -119,11 +140,20 @@ def command(
         temperature=temperature,
         top_p=top_p,
         seed=seed,
+        device_map=device_map,
+        quantize=quantize,
     )
     samples = list(islice(only_good(scan(data)), limit))
     if suite is not None:
         _refuse_others(samples, suite, data)
-    loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
+    loaded = load_model(
+        model,
+        adapter=adapter,
+        device=processes.own_device(device, device_map),
+        dtype=dtype,
+        device_map=device_map,
+        quantize=quantize,
+    )
     note_other_base(adapter, model)
     try:
         with ExitStack() as closing:
@@ -134,6 +164,7 @@ def command(
                 out,
                 settings,
                 batch_size=batch_size,
+                processes=processes,
                 on_check=progress.check,
                 on_start=progress.start,
                 on_line=progress.line,

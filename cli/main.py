@@ -10,6 +10,7 @@ import sys
 import click
 
 from vkit import __version__
+from vkit.cli import one_voice
 from vkit.errors import VkitError
 
 # Name -> module of vkit.cli and what `vkit --help` says, so that help imports nothing.
@@ -25,6 +26,7 @@ COMMANDS = {
         "Teach a model to read the picture as it reads the text, in three stages.",
     ),
     "train-sft": ("train_sft", "Fine-tune a model on answers: problems, or conversations in LLaVA's format."),
+    "export": ("export", "Write a trained model, or its adapter, for transformers and peft."),
     "train-smart": ("train_smart", "Train a small reasoner on frozen backbones: SmarterVLM on SMART-101."),
     "rationales": ("rationales", "Have a teacher write worked solutions, checked, to train on."),
     "curate": ("curate", "Choose pictures to learn from, and have more questions made of them."),
@@ -74,6 +76,7 @@ def main() -> None:
     try:
         sys.exit(cli.main(prog_name="vkit", standalone_mode=False))
     except click.ClickException as error:
+        one_voice.end_as_echo(error)
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,13 @@ def command(
     config: Path | None,
     assignments: tuple[str, ...],
     device: str,
+    parallel: str,
     skip_bad: bool,
     checkpoint_every: int,
+    keep_checkpoints: int,
+    resume: str,
+    track: tuple[str, ...],
+    workers: int,
     dry_run: bool,
     out: Path,
 ) -> None:
@@ -144,9 +150,12 @@ def command(
         click.echo(json.dumps(plans, indent=2))
         return
     if warm_up:
+        from vkit.train.distributed import join
         from vkit.train.miniature import warm_start
 
-        model = str(warm_start(out, model=model, steps=warm_up, device=device, progress=True))
+        world = join(device, parallel)
+        warm = partial(warm_start, out, model=model, steps=warm_up, device=world.device, progress=True)
+        model = str(world.ask_main(warm))
     result = run_puma(
         model,
         files,
@@ -157,8 +166,13 @@ def command(
         max_new_tokens=max_new_tokens,
         eval_batch_size=eval_batch,
         device=device,
+        parallel=parallel,
         skip_bad=skip_bad,
         checkpoint_every=checkpoint_every,
+        keep_checkpoints=keep_checkpoints,
+        resume=resume,
+        track=track,
+        workers=workers,
         progress=True,
         tell=say,
     )

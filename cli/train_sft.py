@@ -18,7 +18,8 @@ from vkit.cli.training import in_folder, plan, read_values, say, training_option
     type=click.Path(path_type=Path),
     multiple=True,
     required=True,
-    help="JSON Lines: problems with rationales, LLaVA conversations, or pairs; may be repeated.",
+    help="JSON Lines: problems with rationales, LLaVA conversations, or pairs; or a folder of shards, "
+    "part-*.jsonl. May be repeated.",
 )
 @click.option(
     "--recipe",
@@ -40,8 +41,13 @@ def command(
     config: Path | None,
     assignments: tuple[str, ...],
     device: str,
+    parallel: str,
     skip_bad: bool,
     checkpoint_every: int,
+    keep_checkpoints: int,
+    resume: str,
+    track: tuple[str, ...],
+    workers: int,
     dry_run: bool,
     out: Path,
 ) -> None:
@@ -55,6 +61,8 @@ def command(
     vkit train-sft --model checkpoints/TinyLLaVA-3.1B --recipe tey --data rationales.jsonl --out runs/tey
     vkit train-sft --model llava-hf/llava-1.5-7b-hf --data llava.jsonl --lora 32 \\
         --set micro_batch_size=4 --set gradient_checkpointing=true --device cuda --out runs/llava
+    torchrun --nproc-per-node 8 -m vkit train-sft --model llava-hf/llava-1.5-13b-hf --recipe math-llava \\
+        --data llava.jsonl --parallel fsdp --out runs/llava-13b
     """
     from vkit.train.recipes import SFT_RECIPES, override
     from vkit.train.stages import run_stage
@@ -75,8 +83,13 @@ def command(
         recipe,
         out,
         device=device,
+        parallel=parallel,
         skip_bad=skip_bad,
         checkpoint_every=checkpoint_every,
+        keep_checkpoints=keep_checkpoints,
+        resume=resume,
+        track=track,
+        workers=workers,
         progress=True,
         tell=say,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from vkit.cli.model_options import DEVICE
-from vkit.cli.training import read_values, say
+from vkit.cli.training import read_values, say, with_one_voice
 
 
 @click.command("train-smart")
@@ -89,6 +89,7 @@ from vkit.cli.training import read_values, say
     help="Folder of the run, outside the data; continued if there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on a terminal too.")
+@with_one_voice
 def command(
     data: Path,
     vision: tuple[str, ...],
@@ -114,7 +115,8 @@ def command(
 
     The backbones read every picture and question once; epochs then run from the cache. OUT/seed-N gets a log,
     the best epoch's weights, predictions for `vkit score` and scores; OUT a summary and validation curves.
-    Interrupted, the same command goes on where it was; more --seeds may be added later. The summary goes to
+    Interrupted, the same command goes on where it was; more --seeds may be added later. torchrun and
+    accelerate launch share the rows of each step among their processes. The summary goes to
     stdout as JSON where that is no terminal.
 
     S_acc asks for the right class, O_acc for the option that the release's code would take, five_option for

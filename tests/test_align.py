@@ -110,7 +110,7 @@ def test_loss_and_gradients_equal_eager_autograd(pairs, name):
     gradients = {name: parameter.grad for name, parameter in task.trainable()}
     task.network.zero_grad(set_to_none=True)
 
-    micro = task.prepare(indices)
+    micro = task.read(indices)[0]
     loss, _ = task(micro, Totals(micro.tokens, micro.items))
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -127,10 +127,10 @@ def test_loss_and_gradients_equal_eager_autograd(pairs, name):
 
 def test_micro_batches_add_up_to_the_whole_batch(pairs):
     task = make_task(pairs, lam=0.5)
-    whole = task.prepare(range(6))
+    whole = task.read(range(6))[0]
     totals = Totals(whole.tokens, whole.items)
     loss, parts = task(whole, totals)
-    shares = [task(task.prepare(some), totals) for some in ([0], [1, 2, 3], [4, 5])]
+    shares = [task(task.read(some)[0], totals) for some in ([0], [1, 2, 3], [4, 5])]
     assert sum(share.item() for share, _ in shares) == pytest.approx(loss.item(), rel=1e-5)
     for name in parts:
         assert sum(found[name].item() for _, found in shares) == pytest.approx(parts[name].item(), rel=1e-4)
@@ -138,7 +138,7 @@ def test_micro_batches_add_up_to_the_whole_batch(pairs):
 
 def test_parts_make_up_the_loss(pairs):
     task = make_task(pairs, lam=0.3, alpha=0.2)
-    micro = task.prepare([0, 1, 2])
+    micro = task.read([0, 1, 2])[0]
     loss, parts = task(micro, Totals(micro.tokens, micro.items))
     divergence = 0.2 * parts["kl_weak_strong"] + 0.8 * parts["kl_strong_weak"]
     assert loss.item() == pytest.approx((0.3 * divergence + 0.7 * parts["cross_entropy"]).item(), rel=1e-5)
@@ -147,7 +147,7 @@ def test_parts_make_up_the_loss(pairs):
 
 def test_frozen_parts_get_no_gradient(pairs):
     task = make_task(pairs, lam=0.5, train=("connector",))
-    micro = task.prepare([0, 1])
+    micro = task.read([0, 1])[0]
     task(micro, Totals(micro.tokens, micro.items))[0].backward()
     touched = {name.split(".")[0] for name, p in task.network.named_parameters() if p.grad is not None}
     assert touched == {"connector"}
@@ -215,7 +215,7 @@ def test_responses_that_tokenise_differently_are_refused_by_id(pairs, monkeypatc
     monkeypatch.setattr(task.adapter, "encode_training", other_end)
     task.recipe = replace(task.recipe, strong="text-only")
     with pytest.raises(VkitError, match="pair 'p2': its response"):
-        task.prepare([2])
+        task.read([2])
 
 
 def test_a_missing_image_is_refused_by_id_before_training(tmp_path):
@@ -234,7 +234,9 @@ def test_a_response_too_long_for_the_model_is_refused_not_cut(tmp_path):
     write_samples(path, [first, Pair(second.id, second.text_rich, second.vision_rich, "1+1=2. " * 3000)])
     task = make_task(path)
     with pytest.raises(VkitError, match=r"'p1'.*take \d+ columns, over"):
-        task.prepare([0, 1])
+        task.read([0, 1])
     task.skip_bad = True
-    assert task.prepare([0, 1]).ids == ["p0"]
-    assert [refused.id for refused in task.refused] == ["p1"]
+    micro, refused = task.read([0, 1])
+    assert micro.ids == ["p0"]
+    assert [record.id for record in refused] == ["p1"]
+    assert task.refused == []

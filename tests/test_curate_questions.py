@@ -184,7 +184,7 @@ def test_problems_that_lack_something_are_asked_for_what_they_can_give(curate, t
     learned = open_examples([out / "conversations.jsonl"], recipe)
     assert len(learned) == len(found)
     choose_trainable(model := build_tiny(seed=0), recipe.train)
-    assert SftTask(model, learned, recipe).prepare(range(len(learned))).items == len(learned)
+    assert SftTask(model, learned, recipe).read(range(len(learned)))[0].items == len(learned)
 
 
 @pytest.mark.parametrize("name", ["synthesized.jsonl", "conversations.jsonl"])

@@ -177,6 +177,17 @@ def test_a_shard_whose_header_is_damaged_is_named(tmp_path, size):
         held(tmp_path)
 
 
+def test_a_shard_whose_header_says_no_place_is_named(tmp_path):
+    write(tmp_path, [1, 2, 3])
+    path = tmp_path / "shard-000001.safetensors"
+    data = path.read_bytes()
+    place = data.index(b'"data_offsets":[') + len(b'"data_offsets":[')
+    end = data.index(b"]", place)
+    path.write_bytes(data[:place] + b" " * (end - place) + data[end:])
+    with pytest.raises(VkitError, match=r"shard-000001\.safetensors is damaged.*delete it, and run again"):
+        held(tmp_path)
+
+
 @pytest.mark.parametrize(
     "line", ["nonsense", "[]", '{"shard": "a"}', '{"shard": 1, "bytes": 2, "tensors": 3}']
 )

@@ -18,7 +18,7 @@ FLOORS = [
     ("vkit.attention", "vkit.evaluate", "vkit.synthesis", "vkit.rationales", "vkit.sources"),
     ("vkit.report", "vkit.train", "vkit.curate"),
     ("vkit.study",),
-    ("vkit.cli",),
+    ("vkit.cli", "vkit.__main__"),
 ]
 
 
@@ -106,7 +106,7 @@ def test_help_imports_nothing_heavy():
         "    ['data', 'synthesize', '--help'], ['data', 'render', '--help'], ['data', 'pairs', '--help'],\n"
         "    ['train-puma', '--help'], ['train-sft', '--help'], ['demo', '--help'],\n"
         "    ['compare', '--help'], ['report', '--help'], ['figures', '--help'], ['score', '--help'],\n"
-        "    ['train-smart', '--help'], ['data', 'smart-mini', '--help'],\n"
+        "    ['train-smart', '--help'], ['export', '--help'], ['data', 'smart-mini', '--help'],\n"
         "    ['rationales', '--help'], ['generate', '--help'], ['study', '--help'],\n"
         "    ['curate', '--help'], ['curate', 'select', '--help'], ['curate', 'questions', '--help']):\n"
         "    assert CliRunner().invoke(cli, arguments).exit_code == 0\n"

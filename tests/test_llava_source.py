@@ -145,6 +145,7 @@ ASKED = (human("Find x."), gpt("3"))
         (record(*ASKED, images=["a.png"]), "'images' is not read by vkit"),
         (record(*ASKED, system="Be kind."), "'system' is not read by vkit"),
         (record(human("\ud83d"), gpt("3")), "half a character"),
+        (record(*ASKED, note=0).replace("note", r"\uD83D"), "half a character"),
     ],
 )
 def test_a_bad_line_is_named_and_the_others_are_read(tmp_path, line, reason):

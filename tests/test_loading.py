@@ -90,11 +90,12 @@ def test_other_families_go_to_transformers(tmp_path, hub, huggingface):
     (tmp_path / "config.json").write_text('{"model_type": "llava"}')
     load_model(tmp_path, dtype="float16")
     load_model("owner/other", adapter="a", device="cpu")
-    load_model("nobody/nothing", device="cpu")  # transformers' loader says that it is not there
+    load_model("nobody/nothing", device_map="auto")  # transformers' loader says that it is not there
+    common = {"adapter": None, "device": "auto", "dtype": "auto", "device_map": None, "quantize": None}
     assert huggingface == [
-        (str(tmp_path), {"adapter": None, "device": "auto", "dtype": "float16"}),
-        ("owner/other", {"adapter": "a", "device": "cpu", "dtype": "auto"}),
-        ("nobody/nothing", {"adapter": None, "device": "cpu", "dtype": "auto"}),
+        (str(tmp_path), {**common, "dtype": "float16"}),
+        ("owner/other", {**common, "adapter": "a", "device": "cpu"}),
+        ("nobody/nothing", {**common, "device_map": "auto"}),
     ]
 
 

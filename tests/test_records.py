@@ -174,6 +174,27 @@ def test_a_bad_pair_is_named_and_the_others_are_read(tmp_path, line, reason):
         list(read_pairs(path))
 
 
+HALVES = [r"\ud800", r"\uD800", r"\uDC00\ud800", r"\\\uDbFF", r"\u0041\udfff"]
+WHOLE = {r"\ud83d\uDE00": "\U0001f600", r"\\ud800": r"\ud800", r"\u0041": "A", "\U0001f600": "\U0001f600"}
+
+
+@pytest.mark.parametrize("place", ["id", "question", "meta", "key"])
+@pytest.mark.parametrize("spelt", HALVES)
+def test_half_a_character_is_refused_however_it_is_spelt(place, spelt):
+    line = json.dumps({"id": "1", "question": "x", "meta": {"key": ["value"]}})
+    for old, new in {"id": ': "1"', "question": '"x"', "meta": '"value"', "key": '"key"'}.items():
+        if old == place:
+            line = line.replace(new, new[:-1] + spelt + '"')
+    for parse, text in ((parse_sample, line), (parse_pair, pair_line(text_rich=None).replace("null", line))):
+        with pytest.raises(VkitError, match="half a character"):
+            parse(text, Path())
+
+
+@pytest.mark.parametrize(("spelt", "text"), WHOLE.items())
+def test_whole_characters_may_be_spelt_as_one_likes(spelt, text):
+    assert parse_sample(f'{{"id": "1", "question": "{spelt}"}}', Path()).question == text
+
+
 def test_the_twins_have_the_pairs_id(tmp_path):
     pair = parse_pair(pair_line(id=7), tmp_path)
     assert pair.id == pair.text_rich.id == pair.vision_rich.id == "7"

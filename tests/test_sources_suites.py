@@ -14,7 +14,7 @@ from vkit.images import png_bytes
 from vkit.records import BadRecord, Sample, only_good, read_samples, write_samples
 from vkit.sources.mathverse import scan_mathverse, split_choices
 from vkit.sources.mathvista import scan_mathvista
-from vkit.sources.official_rows import rows
+from vkit.sources.official_rows import kept, rows
 from vkit.sources.opening import scan
 from vkit.sources.wemath import scan_wemath, split_options
 
@@ -290,3 +290,9 @@ def test_mathverses_choices_are_found():
     assert len(samples) == 60
     assert {len(sample.choices) for sample in samples} == {4}
     assert all("Choices" not in sample.question for sample in samples)
+
+
+def test_a_column_of_bytes_is_no_text_of_a_record():
+    with pytest.raises(VkitError, match="'subject' holds bytes, where text or numbers are due"):
+        kept({"subject": [{"a": b"\xff"}], "source": "x"}, ("subject", "source"))
+    assert kept({"subject": [{"a": 1}], "source": "x"}, ("subject", "source"))["source"] == "x"

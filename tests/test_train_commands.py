@@ -48,6 +48,32 @@ def test_other_orders(data, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stage1", "stage3"]
 
 
+@pytest.mark.parametrize("command", ["train-puma", "train-sft"])
+def test_a_folder_is_its_pairs_or_its_shards(data, tmp_path, command):
+    lines = (data / "pairs.jsonl").read_text().splitlines(keepends=True)
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    shutil.copytree(data / "images", shards / "images")
+    for number in range(2):
+        (shards / f"part-{number}.jsonl").write_text("".join(lines[number::2]))
+
+    def planned(folder=shards):
+        result = run(command, *TINY, "--data", folder, "--dry-run", "--out", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        plan = json.loads(result.stdout)
+        return plan.get("stage2", plan)
+
+    assert planned()["data"] == [str(shards)]
+    assert planned()["examples"] == planned(data)["examples"]
+    (shards / "pairs.jsonl").write_text("".join(lines[:2]))  # which goes before shards
+    assert planned()["data"] == [str(shards / "pairs.jsonl")]
+    for path in shards.glob("*.jsonl"):
+        path.unlink()
+    refused = run(command, *TINY, "--data", shards, "--dry-run", "--out", tmp_path / "out")
+    assert isinstance(refused.exception, VkitError)
+    assert "is a folder without part-*.jsonl" in str(refused.exception)
+
+
 def test_a_dry_run_says_what_would_run_and_writes_nothing(data, tmp_path):
     out = tmp_path / "out"
     arguments = ["train-puma", *TINY, "--data", data, "--lam", 0.5, "--teacher", "frozen", "--dry-run"]
@@ -76,7 +102,9 @@ def test_lora_leaves_an_adapter(data, tmp_path):
     assert load_model(tmp_path / "out" / "model")
 
 
-@pytest.mark.parametrize("more", [["--set", "precision=bf16"], ["--pack-to", "200"]])
+@pytest.mark.parametrize(
+    "more", [["--set", "precision=bf16"], ["--pack-to", "200"], ["--workers", "0"], ["--workers", "3"]]
+)
 def test_options_of_sft(data, tmp_path, more):
     result = run("train-sft", *TINY, *more, "--data", data, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output

@@ -17,11 +17,13 @@ from vkit.train import checkpoint, loop, stages
 from vkit.train.collapse import CollapseWatch
 from vkit.train.data import Order, open_examples
 from vkit.train.loop import planned_steps, train
+from vkit.train.optimizer import rate_factor
 from vkit.train.recipes import AlignRecipe, Recipe, SftRecipe
 from vkit.train.sft import SftTask
 from vkit.train.task import Totals
 
 SFT = SftRecipe(lr=1e-3, batch_size=4, micro_batch_size=2, max_steps=6, twins="both", weight_decay=0.1)
+MEASURES = ("seconds", "waited_seconds", "tokens_per_second", "peak_mib")
 ALIGN = AlignRecipe(lr=1e-3, batch_size=4, micro_batch_size=0, max_steps=6, teacher="ema", ema_decay=0.5)
 
 
@@ -32,6 +34,10 @@ def pairs(tmp_path_factory):
 
 def make_task(pairs, recipe, **settings):
     return stages.make_task(build_tiny(seed=3), open_examples([pairs], recipe), recipe, **settings)
+
+
+def without_measures(line):
+    return {name: value for name, value in line.items() if name not in MEASURES}
 
 
 class Killed(BaseException):
@@ -59,11 +65,11 @@ LORA = {"lora_rank": 2, "lora_dropout": 0.5, "train": ("connector", "language_mo
 )
 def test_a_resumed_run_ends_in_the_same_weights(pairs, tmp_path, monkeypatch, recipe):
     whole = make_task(pairs, recipe)
-    expected = train(whole, recipe, tmp_path / "whole")
+    expected = train(whole, recipe, tmp_path / "whole", workers=0)
     with monkeypatch.context() as patch:
         kill_at(patch, 5)
         with pytest.raises(Killed):
-            train(make_task(pairs, recipe), recipe, tmp_path / "killed", checkpoint_every=2)
+            train(make_task(pairs, recipe), recipe, tmp_path / "killed", checkpoint_every=2, workers=3)
     assert not (tmp_path / "killed" / "model").exists()
     (tmp_path / "killed" / "checkpoints" / ".step-00000099.part").mkdir()  # and once more inside a save
     with (tmp_path / "killed" / "log.jsonl").open("a") as log:
@@ -75,7 +81,7 @@ def test_a_resumed_run_ends_in_the_same_weights(pairs, tmp_path, monkeypatch, re
     for (name, one), (_, other) in zip(whole.trainable(), task.trainable()):
         assert torch.equal(one, other), name
     logs = [(tmp_path / run / "log.jsonl").read_text().splitlines() for run in ("whole", "killed")]
-    logs = [[{**json.loads(line), "seconds": 0} for line in lines] for lines in logs]
+    logs = [[without_measures(json.loads(line)) for line in lines] for lines in logs]
     assert logs[0] == logs[1]
     assert {**summary, "seconds": 0} == {**expected, "seconds": 0}
 
@@ -162,7 +168,7 @@ def test_a_step_is_clipped_adamw_at_the_logged_rate(pairs, tmp_path):
     parameters = [p for _, p in plain.trainable()]
     moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
     for step, line in enumerate(log, 1):
-        micro = plain.prepare(Order(18, seed=0).take(4 * (step - 1), 4))
+        micro = plain.read(Order(18, seed=0).take(4 * (step - 1), 4))[0]
         gradients = torch.autograd.grad(plain(micro, Totals(micro.tokens, micro.items))[0], parameters)
         norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
         assert line["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
@@ -210,11 +216,69 @@ def test_bad_records_are_left_out_and_listed(pairs, tmp_path, monkeypatch):
         train(task, alone, tmp_path / "alone")
 
 
+@pytest.fixture(scope="module")
+def pairs_with_a_torn_picture(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("torn")
+    path = write_pairs(folder, 9)
+    (folder / "images" / "p4-vision-only.png").write_bytes(b"torn")  # which only shows when it is opened
+    return path
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [replace(SFT, **LORA, batch_size=5, max_steps=0, epochs=1.6), replace(ALIGN, micro_batch_size=1)],
+    ids=["sft-lora", "align-ema"],
+)
+def test_nothing_depends_on_the_workers(pairs_with_a_torn_picture, tmp_path, monkeypatch, recipe):
+    one_step, refused_by_step = loop._Run.one_step, []
+
+    def noting(self, tell):
+        line = one_step(self, tell)
+        refused_by_step.append([refused.id for refused in self.task.refused])
+        return line
+
+    monkeypatch.setattr(loop._Run, "one_step", noting)
+    runs = []
+    for workers in (0, 1, 3):
+        task = make_task(pairs_with_a_torn_picture, recipe, skip_bad=True)
+        summary = train(task, recipe, tmp_path / str(workers), workers=workers)
+        assert ["'p4': image" in refused["reason"] for refused in summary["refused"]] == [True]
+        lines = [json.loads(line) for line in (tmp_path / str(workers) / "log.jsonl").open()]
+        assert all(0 <= line["waited_seconds"] <= line["seconds"] for line in lines)
+        weights = [parameter.detach().clone() for _, parameter in task.trainable()]
+        runs.append(({**summary, "seconds": 0}, list(map(without_measures, lines)), weights))
+    assert refused_by_step == 3 * refused_by_step[: len(refused_by_step) // 3]
+    assert refused_by_step[0] == []  # what is made ahead is not told yet
+    for summary, lines, weights in runs[1:]:
+        assert (summary, lines) == runs[0][:2]
+        assert all(map(torch.equal, weights, runs[0][2]))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_a_bad_record_stops_the_run_at_its_step_and_not_before(pairs_with_a_torn_picture, tmp_path, workers):
+    task = make_task(pairs_with_a_torn_picture, SFT)
+    order = Order(18, seed=0).take(0, 24)
+    bad = next(index for index in range(18) if torn(task, index))
+    with pytest.raises(VkitError, match=r"'p4': image .* cannot be read"):
+        train(task, SFT, tmp_path, workers=workers)
+    steps = len((tmp_path / "log.jsonl").read_text().splitlines())
+    assert steps == order.index(bad) // 4 > 0
+
+
+def torn(task, index):
+    try:
+        task.read([index])
+    except VkitError:
+        return True
+    return False
+
+
 def test_a_full_disk_is_one_line_and_the_run_goes_on_from_it(pairs, tmp_path, monkeypatch):
     whole = make_task(pairs, SFT)
     expected = train(whole, SFT, tmp_path / "whole")
     out = tmp_path / "full"
     save_file = safetensors.torch.save_file
+    left = iter(["the last checkpoint is .*step-00000002", "the last checkpoint is .*step-00000003"])
     for every in (2, 3):  # the checkpoint of step 4 fails; then, resumed at step 2, the model after that of 3
         room = iter([True])
 
@@ -224,7 +288,9 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_it(pairs, tmp_path, mo
             save_file(tensors, path, metadata)
 
         monkeypatch.setattr(safetensors.torch, "save_file", save)
-        with pytest.raises(VkitError, match=r"safetensors cannot be written \(.*No space.*\); make room"):
+        with pytest.raises(
+            VkitError, match=rf"cannot be written \(.*No space.*\); {next(left)}; free some space, the"
+        ):
             train(make_task(pairs, SFT), SFT, out, checkpoint_every=every)
         assert not (out / "model").exists()
     monkeypatch.undo()
@@ -302,7 +368,7 @@ def test_steps_and_order():
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing():
-    rates = [loop._schedule(step, 100, 0.05) for step in range(100)]
+    rates = [rate_factor(step, 100, 0.05) for step in range(100)]
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
     assert rates[-1] < 0.001

@@ -29,7 +29,7 @@ def make_task(path, **values):
 
 
 def step_loss(task, indices):
-    micro = task.prepare(indices)
+    micro = task.read(indices)[0]
     return task(micro, Totals(micro.tokens, micro.items))[0]
 
 
@@ -67,7 +67,7 @@ def test_every_answer_of_a_conversation_is_learned(tmp_path):
     path = tmp_path / "talk.jsonl"
     path.write_text(json.dumps(conversation([("1+1?", "2"), ("And 2+2?", "4"), ("Thanks.", "Fine.")])) + "\n")
     task = make_task(path)
-    labels = task.prepare([0]).batches[0].labels[0]
+    labels = task.read([0])[0].batches[0].labels[0]
     learned = task.adapter.tokenizer.decode(labels[labels != -100].tolist())
     assert [text.strip() for text in learned.split("<|endoftext|>") if text] == ["2", "4", "Fine."] or [
         text.strip() for text in learned.split("</s>") if text

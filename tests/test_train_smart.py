@@ -208,11 +208,11 @@ def test_an_interrupted_seed_ends_in_the_same_bytes(trained, mini, tmp_path, mon
     step, save = smart_seed._SeedRun._one_step, smart_seed._SeedRun._save
     monkeypatch.setattr(smart_seed, "_LOG_EVERY", 2)  # so that lines of the lost epoch stand in the log
 
-    def one_step(self, batch):
+    def one_step(self, batch, places):
         calls["steps"] += 1
         if moment == "in the second epoch" and calls["steps"] == 9:
             raise Killed
-        return step(self, batch)
+        return step(self, batch, places)
 
     def save_checkpoint(self):
         calls["checkpoints"] += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from vkit.errors import VkitError
 
 # Pillow only warns at this size and raises at twice of it; we refuse at once.
 PIXEL_LIMIT = 89_478_485
+# Pictures of data sets. Pillow knows more kinds, of which one (EPS) starts another program.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
 
 
 def resolve_inside(folder: Path, relative: str) -> Path:
@@ -42,6 +45,8 @@ def resolve_inside(folder: Path, relative: str) -> Path:
 def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
     """The image at ``path`` in RGB, transparent parts on white, turned as its EXIF orientation says.
 
+    Its kind is told by its content, never by its name, and is one of `FORMATS`.
+
     Raises:
         VkitError: the file is missing, is no image, is cut short, or has more than ``pixel_limit`` pixels.
     """
@@ -50,7 +55,7 @@ def open_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit comes next
-            file = Image.open(path)
+            file = Image.open(path, formats=_formats())
         with file:
             width, height = file.size
             if width * height > pixel_limit:
@@ -76,6 +81,13 @@ def png_bytes(image: Image.Image, *, dpi: float | None = None) -> bytes:
     options = {} if dpi is None else {"dpi": (dpi, dpi)}
     image.save(buffer, "PNG", **options)  # a third smaller if optimised, in ten times the time
     return buffer.getvalue()
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that the installed Pillow reads."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _in_8_bits(image: Image.Image, kind: str | None, path: Path) -> Image.Image:

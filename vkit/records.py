@@ -86,10 +86,11 @@ class Pair:
 
 
 _TWINS = ("text_rich", "vision_rich")
+_KNOWN = tuple(f.name for f in fields(Sample) if f.name != "folder")
 
 
 def _written(sample: Sample) -> dict[str, Any]:
-    values = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "folder"}
+    values = {name: getattr(sample, name) for name in _KNOWN}
     return {name: value for name, value in values.items() if value not in (None, (), {})}
 
 
@@ -211,8 +212,7 @@ def parse_sample(line: str, folder: Path) -> Sample:
     Traceback (most recent call last):
     vkit.errors.VkitError: unknown key 'choises'; known: id, question, choices, answer, image, rationale, meta
     """
-    record = parse_object(line)
-    refuse_half_characters(record)
+    record = parse_whole(line)
     return _sample(record, folder)
 
 
@@ -223,8 +223,7 @@ def parse_pair(line: str, folder: Path) -> Pair:
     Traceback (most recent call last):
     vkit.errors.VkitError: key 'vision_rich' is missing; add it
     """
-    record = parse_object(line)
-    refuse_half_characters(record)
+    record = parse_whole(line)
     for key in record:
         if key not in ("id", *_TWINS, "response"):
             raise VkitError(f"unknown key {key!r}; known: id, text_rich, vision_rich, response")
@@ -249,6 +248,19 @@ def parse_pair(line: str, folder: Path) -> Pair:
     return Pair(pair_id, **twins, response=record["response"])
 
 
+def parse_whole(line: str) -> dict[str, Any]:
+    r"""The object on one line of UTF-8 text. Raises `VkitError` where it is none, or holds half a character.
+
+    >>> parse_whole(r'{"id": "\uD800"}')
+    Traceback (most recent call last):
+    vkit.errors.VkitError: a text holds \ud800, half a character; write the whole character
+    """
+    record = parse_object(line)
+    if "\\u" in line:  # UTF-8 itself has no half characters, and to look for them takes as long as to parse
+        refuse_half_characters(record)
+    return record
+
+
 def record_id(record: dict[str, Any]) -> str:
     """A record's id as text; whole numbers serve too.
 
@@ -268,10 +280,9 @@ def record_id(record: dict[str, Any]) -> str:
 
 
 def _sample(record: dict[str, Any], folder: Path) -> Sample:
-    known = [f.name for f in fields(Sample) if f.name != "folder"]
     for key in record:
-        if key not in known:
-            raise VkitError(f"unknown key {key!r}; known: {', '.join(known)}")
+        if key not in _KNOWN:
+            raise VkitError(f"unknown key {key!r}; known: {', '.join(_KNOWN)}")
     record["id"] = record_id(record)
     if "question" not in record:
         raise VkitError("key 'question' is missing; add it")

@@ -54,8 +54,18 @@ class CausalMask(torch.Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        args, kwargs = tree_map_only(CausalMask, CausalMask.write_out, (args, kwargs or {}))
+        kwargs = kwargs or {}
+        if func is torch.ops.aten._to_copy.default and kwargs.get("dtype") in (None, torch.bool):
+            return args[0]._copy_to(kwargs.get("device"))  # for a layer on another device
+        args, kwargs = tree_map_only(CausalMask, CausalMask.write_out, (args, kwargs))
         return func(*args, **kwargs)
+
+    def _copy_to(self, device: torch.device | None) -> CausalMask:
+        place = self.device if device is None else device
+        mask = CausalMask(tuple(self.shape), place, self.key_mask, self.window)  # type: ignore[arg-type]
+        mask.key_mask = None if self.key_mask is None else self.key_mask.to(place)
+        mask.dense = None if self.dense is None else self.dense.to(place, copy=True)
+        return mask
 
     def write_out(self) -> Tensor:
         """The mask as an ordinary boolean tensor (B, 1, Tq, Tk)."""

@@ -6,13 +6,16 @@
 The folder holds
 
     run.json       the settings and a digest of the weights; a run with others is refused
-    items.jsonl    one answered problem a line, added as soon as it is measured
+    items.jsonl    one answered problem a line, in their order, added as soon as its batch is measured
     maps/          the attention on each image column, one .npz an item, 8 bits a value (see
                    `vkit.attention.run_folder.Maps`), where each column's place in the picture is known
     details/       the image's share in every layer and head, and the columns that draw most, one .npz an
                    item (see `vkit.attention.run_folder.Details`)
     images/        the pictures, as the page shows them
     summary.json   what `summarise` makes of the items
+
+Batches are cut from the whole list of samples, and one of which some items are missing is run whole again: a
+run that was killed, or shared among processes, writes what it would have written.
 """
 
 from __future__ import annotations
@@ -34,8 +37,10 @@ from vkit.attention.summary import summarise
 from vkit.errors import VkitError
 from vkit.evaluate.answers import extract, judge
 from vkit.images import png_bytes
-from vkit.jsonl import JsonlStore, changes, read_json, write_bytes, write_json
+from vkit.jsonl import changes, read_json, write_bytes, write_json
+from vkit.models.processes import ALONE, Processes
 from vkit.models.protocol import IMAGE_COLUMN, Request, VisionLanguageModel, token_pieces, weights_digest
+from vkit.models.shared_lines import SharedLines, holds_lines
 from vkit.prompts import build_request
 from vkit.records import Sample
 
@@ -54,6 +59,7 @@ class RunSettings:
     max_new_tokens: where generation stops.
     dtype: of the weights.
     text: the file of given answers, None where the model wrote its own.
+    device_map, quantize: see `vkit.models.loading.load_model`.
     """
 
     model: str
@@ -65,6 +71,8 @@ class RunSettings:
     max_new_tokens: int = 512
     dtype: str = "auto"
     text: str | None = None
+    device_map: str | None = None
+    quantize: str | None = None
 
 
 def run(
@@ -77,6 +85,7 @@ def run(
     reduce: str = "mean",
     answers: Mapping[str, str] | None = None,
     answer_ids: Mapping[str, Sequence[int]] | None = None,
+    processes: Processes = ALONE,
     on_check: Callable[[], object] = lambda: None,
     on_start: Callable[[], None] = lambda: None,
     on_item: Callable[[dict[str, Any]], None] = lambda item: None,
@@ -90,7 +99,10 @@ def run(
         answers: given answers by id, measured instead of generated ones.
         answer_ids: the tokens of given answers where they are known, as `vkit.evaluate.generation` keeps
             them; taken where the model reads them as the same text, else the text is cut into tokens anew.
-        on_check: called after each record that was checked before the start.
+        processes: those that share the batches (`vkit.models.processes.join`), each of which calls this with
+            a model of its own; what comes out is what one of them would have written.
+        on_check: called after each record that was checked before the start; this and the next two in the
+            main process only.
         on_start: called once the folder and every record have been found good.
         on_item: called with each item of `samples` once it is in the folder, the old ones first.
 
@@ -98,36 +110,47 @@ def run(
         VkitError: the folder holds another run, a record changed since it was measured, or a record or the
             model is refused.
     """
-    digests = {sample.id: _digest(sample, answers) for sample in samples}  # also: every image can be read
+    # Also: every image can be read.
+    found = processes.map(lambda sample: _digest(sample, answers), samples)
+    digests = {sample.id: digest for sample, digest in zip(samples, found)}
     given = None if answers is None else _Given(model, answers, answer_ids or {})
-    begun = _holds_items(folder)
+    begun = processes.ask_main(lambda: _holds_items(folder))
+
+    def check(sample: Sample) -> None:
+        _check(model, sample, settings, given)
+
     if not begun:  # nothing is made before every record has been found good
-        _check(model, samples, settings, given, on_check)
-    _open_folder(folder, {**asdict(settings), "weights": weights_digest(model)})
-    with JsonlStore(folder / "items.jsonl") as store:
-        done = {item.get("id"): item for item in store.items}
+        processes.map(check, samples, on_check)
+    processes.ask_main(lambda: _open_folder(folder, {**asdict(settings), "weights": weights_digest(model)}))
+    with SharedLines(folder / "items.jsonl", processes) as file:
         for record_id, digest in digests.items():
-            if record_id in done and done[record_id].get("digest") != digest:
+            if record_id in file.done and file.done[record_id] != digest:
                 raise VkitError(
                     f"record {record_id!r} changed since it was measured into {folder}; use a new folder"
                 )
-        pending = [sample for sample in samples if sample.id not in done]
         if begun:
-            _check(model, pending, settings, given, on_check)
-        on_start()
-        for sample in samples:
-            if sample.id in done:
-                on_item(done[sample.id])
-        for chunk in _chunks(pending, batch_size):
-            for item in _answer(model, chunk, folder, settings, given):
-                item["digest"] = digests[item["id"]]
-                store.append(item)
-                done[item["id"]] = item
-                on_item(item)
-    summary = summarise([done[sample.id] for sample in samples], reduce=reduce)
-    summary = {**asdict(settings), "random_weights": model.random_weights, **summary}
-    write_json(folder / "summary.json", summary)
-    return summary
+            processes.map(check, [sample for sample in samples if sample.id not in file.done], on_check)
+        if processes.is_main:
+            on_start()
+        batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
+
+        def answer(number: int) -> Iterator[dict[str, Any]]:
+            for item in _answer(model, batches[number], folder, settings, given):
+                yield {**item, "digest": digests[item["id"]]}
+
+        file.fill(
+            [[sample.id for sample in batch] for batch in batches],
+            answer,
+            lambda item, new: on_item(item),
+        )
+
+        def conclude() -> dict[str, Any]:
+            summary = summarise([file.lines[sample.id] for sample in samples], reduce=reduce)
+            summary = {**asdict(settings), "random_weights": model.random_weights, **summary}
+            write_json(folder / "summary.json", summary)
+            return summary
+
+        return processes.ask_main(conclude)
 
 
 class _Given:
@@ -175,23 +198,14 @@ def _open_folder(folder: Path, new: dict[str, Any]) -> None:
 
 
 def _holds_items(folder: Path) -> bool:
-    items = folder / "items.jsonl"
-    return items.exists() and items.stat().st_size > 0
+    return holds_lines(folder / "items.jsonl")
 
 
-def _check(
-    model: VisionLanguageModel,
-    samples: Sequence[Sample],
-    settings: RunSettings,
-    given: _Given | None,
-    on_check: Callable[[], object],
-) -> None:
+def _check(model: VisionLanguageModel, sample: Sample, settings: RunSettings, given: _Given | None) -> None:
     """Refuse, before hours of work, what the model would refuse when its turn came."""
-    for sample in samples:
-        output = [] if given is None else given.tokens(sample.id)
-        batch = model.encode([build_request(sample, settings.prompt)], [output])
-        build_segments(batch.layouts, batch.length, policy=settings.spans, names=[sample.id])
-        on_check()
+    output = [] if given is None else given.tokens(sample.id)
+    batch = model.encode([build_request(sample, settings.prompt)], [output])
+    build_segments(batch.layouts, batch.length, policy=settings.spans, names=[sample.id])
 
 
 def _answer(
@@ -349,8 +363,3 @@ def _digest(sample: Sample, answers: Mapping[str, str] | None) -> str:
     image = sample.open_image()
     digest.update(repr(image.size).encode() + image.tobytes())
     return digest.hexdigest()[:16]
-
-
-def _chunks(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]

@@ -13,6 +13,7 @@ alike; older runs have none.
 from __future__ import annotations
 
 import sys
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +29,14 @@ from vkit.images import resolve_inside
 from vkit.jsonl import read_json, read_jsonl
 
 _Arrays = TypeVar("_Arrays")
-# What NumPy, zipfile and zlib raise on a damaged archive; the last two: a size or a flag that nobody wrote.
+# What NumPy, zipfile and zlib raise on a damaged archive; the last three: a header, a size or a flag that
+# nobody wrote.
 _UNREADABLE = (
-    OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError,
+    OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, MemoryError,
+    RuntimeError,
 )  # fmt: skip
+# Of an item's arrays when unpacked: a hundred times what the longest answers have, and what memory bears.
+ARRAYS_LIMIT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -194,10 +199,21 @@ def _read_arrays(path: Path, item: dict[str, Any], kind: type[_Arrays]) -> _Arra
     """The arrays that ``kind`` names, from one archive."""
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return kind(**{name: archive[name] for name in names})
+        with zipfile.ZipFile(path) as members:  # tells sizes without unpacking anything
+            size = sum(member.file_size for member in members.infolist())
+        if size > ARRAYS_LIMIT_BYTES:
+            raise ValueError(f"unpacked it has {size:,} bytes, over the limit of {ARRAYS_LIMIT_BYTES:,}")
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):  # one array, with an archive behind it
+            raise ValueError("it is one array; an archive of several is expected")
+        with archive:
+            arrays = {name: archive[name] for name in names}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # NumPy gives a member that is none as bytes
+                raise ValueError(f"{name!r} is no array")
     except _UNREADABLE as error:
         raise VkitError(f"{path} of item {item['id']!r} cannot be read ({error}); run it again") from error
+    return kind(**arrays)
 
 
 def _check(item: dict[str, Any]) -> None:
@@ -223,12 +239,11 @@ def _check(item: dict[str, Any]) -> None:
         )
     _require(item, "reduced", lambda value: value is None or isinstance(value, dict), "an object or null")
     if item["reduced"] is not None:
-        for name in REDUCTIONS:
+        for name in dict.fromkeys((*REDUCTIONS, *item["reduced"])):
             _require(item["reduced"], name, _is_number, "a number or null")
-    if not tokens:
-        return  # an empty answer has no shares
     _require(item, "shares", lambda value: isinstance(value, dict), "an object")
-    for key in SHARES:
+    needed = SHARES if tokens else ()  # an empty answer has no shares
+    for key in dict.fromkeys((*needed, *item["shares"])):
         _require(
             item["shares"],
             key,

@@ -14,8 +14,8 @@ batch; ``digest`` tells whether the record is still the one that was answered. B
 predictions.jsonl.settings.json says what wrote it, and nothing else may go on with it.
 
 Decoding is greedy, or draws with noise of each record's own (`vkit.models.sampling`). Batches are cut from
-the whole list of samples, and one of which some lines are missing is run whole again: a run that was killed
-writes what it would have written, whatever rounding does to batches.
+the whole list of samples, and one of which some lines are missing is run whole again: a run that was killed,
+or shared among processes, writes what it would have written, whatever rounding does to batches.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from typing import Any
 import torch
 
 from vkit.errors import VkitError
-from vkit.jsonl import JsonlStore, changes, read_json, write_json
+from vkit.jsonl import changes, read_json, write_json
+from vkit.models.processes import ALONE, Processes
 from vkit.models.protocol import Picture, Request, Text, VisionLanguageModel, weights_digest
 from vkit.models.sampling import GREEDY, Sampling
+from vkit.models.shared_lines import SharedLines, holds_lines
 from vkit.prompts import PROMPTS, build_request
 from vkit.records import Sample
 
@@ -64,6 +66,7 @@ class GenerationSettings:
     prompt: one of `vkit.prompts.PROMPTS` or `SUITE_PROMPTS`.
     max_new_tokens: where generation stops.
     dtype: of the weights.
+    device_map, quantize: see `vkit.models.loading.load_model`.
     temperature, top_p, seed: see `vkit.models.sampling.Sampling`; greedy without.
 
     Raises:
@@ -79,6 +82,8 @@ class GenerationSettings:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    device_map: str | None = None
+    quantize: str | None = None
 
     def __post_init__(self) -> None:
         _ = self.sampling  # refuses what it cannot do
@@ -95,6 +100,7 @@ def generate_predictions(
     settings: GenerationSettings,
     *,
     batch_size: int = 1,
+    processes: Processes = ALONE,
     on_check: Callable[[], object] = lambda: None,
     on_start: Callable[[], object] = lambda: None,
     on_line: Callable[[dict[str, Any], bool], object] = lambda line, new: None,
@@ -104,7 +110,10 @@ def generate_predictions(
     Args:
         samples: the problems, with unique ids; those without a picture are asked in words alone.
         path: made with its folder if it is not there, else continued; a torn last line is dropped.
-        on_check: called after each record that was checked before the start.
+        processes: those that share the batches (`vkit.models.processes.join`), each of which calls this with
+            a model of its own; what comes out is what one of them would have written.
+        on_check: called after each record that was checked before the start; this and the next two in the
+            main process only.
         on_start: called once every record has been found good.
         on_line: called with each line of ``samples`` once it is on the disk, and whether it is new; the old
             ones come first.
@@ -122,35 +131,31 @@ def generate_predictions(
     """
     if not samples:
         raise VkitError("there is no problem to answer; give at least one")
-    begun = path.exists() and path.stat().st_size > 0
+    begun = processes.ask_main(lambda: holds_lines(path))
     if not begun:  # nothing is made before every record has been found good
-        digests = _check(model, samples, {}, path, settings, on_check)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    precision = str(next(model.model.parameters()).dtype).removeprefix("torch.")  # what "auto" came to
-    tied = {**asdict(settings), "weights": weights_digest(model), "weights_dtype": precision}
-    with JsonlStore(path) as store:
-        _tie(path, tied, holds_lines=bool(store.items))
-        lines = {line.get("id"): line for line in store.items}
+        digests = _check(model, samples, {}, path, settings, processes, on_check)
+    tied = processes.ask_main(lambda: _tied(model, path, settings))
+    with SharedLines(path, processes) as file:
+        processes.ask_main(lambda: _tie(path, tied, file.lines))
         if begun:
-            digests = _check(model, samples, lines, path, settings, on_check)
-        on_start()
-        for sample in samples:
-            if sample.id in lines:
-                on_line(lines[sample.id], False)
-        new = 0
-        for batch in _batches(samples, batch_size, mixes_pictures=model.mixes_pictures):
-            missing = [sample.id for sample in batch if sample.id not in lines]
-            if not missing:
-                continue
-            outputs = _answer(model, batch, settings)
-            added = [{"id": id_, **outputs[id_], "digest": digests[id_]} for id_ in missing]
-            store.extend(added)
-            new += len(added)
-            for line in added:
-                lines[line["id"]] = line
-                on_line(line, True)
-    found = [lines[sample.id] for sample in samples]
-    return {**tied, "random_weights": model.random_weights, "new": new, **_summarise(found)}
+            digests = _check(model, samples, file.done, path, settings, processes, on_check)
+        if processes.is_main:
+            on_start()
+        batches = list(_batches(samples, batch_size, mixes_pictures=model.mixes_pictures))
+
+        def answer(number: int) -> Iterator[dict[str, Any]]:
+            for id_, output in _answer(model, batches[number], settings).items():
+                yield {"id": id_, **output, "digest": digests[id_]}
+
+        file.fill([[sample.id for sample in batch] for batch in batches], answer, on_line)
+        return processes.ask_main(
+            lambda: {
+                **tied,
+                "random_weights": model.random_weights,
+                "new": sum(sample.id not in file.done for sample in samples),
+                **_summarise([file.lines[sample.id] for sample in samples]),
+            }
+        )
 
 
 def build_prompt(sample: Sample, prompt: str) -> Request:
@@ -194,43 +199,57 @@ def _we_math(sample: Sample) -> str:
     return _WE_MATH.format(question=question)
 
 
-def _tie(path: Path, new: dict[str, Any], *, holds_lines: bool) -> None:
+def _tied(model: VisionLanguageModel, path: Path, settings: GenerationSettings) -> dict[str, Any]:
+    """What the file belongs to; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    precision = str(next(model.model.parameters()).dtype).removeprefix("torch.")  # what "auto" came to
+    return {**asdict(settings), "weights": weights_digest(model), "weights_dtype": precision}
+
+
+def _tie(path: Path, new: dict[str, Any], lines: Mapping[str, Mapping[str, Any]]) -> None:
     """Write what the file is made by, or refuse a file that something else made."""
     place = settings_path(path)
-    if holds_lines:
-        if not place.exists():
-            raise VkitError(f"{path} holds predictions, but {place.name} is not there; choose another --out")
-        # Files of before there was sampling do not name it: what wrote them was greedy.
-        if changed := changes({**asdict(GREEDY), **read_json(place)}, new):
-            raise VkitError(f"{path} was written with other settings ({changed}); choose another --out")
-    else:
+    if not lines:
         write_json(place, new)
+        return
+    if not place.exists():
+        raise VkitError(f"{path} holds predictions, but {place.name} is not there; choose another --out")
+    # Files of before there was sampling do not name it: what wrote them was greedy.
+    if changed := changes({**asdict(GREEDY), **read_json(place)}, new):
+        raise VkitError(f"{path} was written with other settings ({changed}); choose another --out")
+    for id_, line in lines.items():
+        if absent := [key for key in LINE if key not in line]:
+            raise VkitError(f"{path}: the line of {id_!r} lacks {absent[0]!r}; choose another --out")
 
 
 def _check(
     model: VisionLanguageModel,
     samples: Sequence[Sample],
-    lines: Mapping[str, Mapping[str, Any]],
+    done: Mapping[str, str],
     path: Path,
     settings: GenerationSettings,
+    processes: Processes,
     on_check: Callable[[], object],
 ) -> dict[str, str]:
-    """The digest of each record; refuses, before hours of work, what would be refused when its turn came."""
-    digests = {}
-    for sample in samples:
+    """The digest of each record; refuses, before hours of work, what would be refused when its turn came.
+
+    done: the digests of the records that were answered, by id.
+    """
+
+    def check(sample: Sample) -> str:
         request = build_prompt(sample, settings.prompt)
-        digests[sample.id] = _digest(request)
-        if sample.id not in lines:
+        digest = _digest(request)
+        if sample.id not in done:
             # With as many tokens as may come, whichever they are: the longest output must have its place too.
             model.encode([request], [[0] * settings.max_new_tokens])
-        elif absent := [key for key in LINE if key not in lines[sample.id]]:
-            raise VkitError(f"{path}: the line of {sample.id!r} lacks {absent[0]!r}; choose another --out")
-        elif lines[sample.id]["digest"] != digests[sample.id]:
+        elif done[sample.id] != digest:
             raise VkitError(
                 f"record {sample.id!r} changed since it was answered in {path}; choose another --out"
             )
-        on_check()
-    return digests
+        return digest
+
+    digests = processes.map(check, samples, on_check)
+    return {sample.id: digest for sample, digest in zip(samples, digests)}
 
 
 def _digest(request: Request) -> str:

@@ -8,6 +8,7 @@ Torch is imported only when a function is called, so that a command line can sta
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16")
+QUANTIZE = ("4bit", "8bit")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -73,3 +75,35 @@ def resolve_dtype(
                 f"the checkpoint's dtype {name!r} is not supported; choose one of {', '.join(DTYPES)}"
             )
     return getattr(torch, name)
+
+
+def check_placement(device: str, device_map: object, quantize: str | None, adapter: object) -> None:
+    """Refuse what cannot go together, before anything is loaded.
+
+    Args:
+        device, device_map, quantize, adapter: as `vkit.models.loading.load_model` was given them.
+
+    Raises:
+        VkitError: names what is wrong.
+
+    >>> check_placement("cuda:1", "auto", None, None)
+    Traceback (most recent call last):
+    vkit.errors.VkitError: device 'cuda:1' and a device_map were given; leave one of them out
+    """
+    if device_map is not None and device != "auto":
+        raise VkitError(f"device {device!r} and a device_map were given; leave one of them out")
+    if isinstance(device_map, str) and device_map != "auto":
+        raise VkitError(
+            f"device_map {device_map!r} is not known; give auto, or a table of modules and devices"
+        )
+    if quantize is None:
+        return
+    if quantize not in QUANTIZE:
+        raise VkitError(f"quantize {quantize!r} is not known; use {' or '.join(QUANTIZE)}")
+    if adapter is not None:
+        raise VkitError(
+            "an adapter is merged into the weights, which would be rounded anew after quantize; save a merged"
+            " copy with load_model(model, adapter=...).save(folder), and quantize that"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise VkitError("quantize needs bitsandbytes; pip install 'vkit[quantized]'")

@@ -81,7 +81,12 @@ class HuggingFaceModel:
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        """Where inputs go: of a model over several devices, the first that computes."""
+        places = set(getattr(self.model, "hf_device_map", {}).values()) - {"cpu", "disk"}
+        if places:
+            return torch.device(min(places, key=str))
+        offloaded = self.model.device.type == "meta"
+        return torch.device("cpu") if offloaded else self.model.device
 
     @property
     def lm_head(self) -> nn.Module:

@@ -9,9 +9,10 @@ random. Processors are read without their part for videos, which needs packages 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,14 @@ def load_huggingface(
     adapter: str | os.PathLike[str] | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    device_map: str | Mapping[str, int | str] | None = None,
+    quantize: str | None = None,
 ) -> HuggingFaceModel:
     """The checkpoint ``name`` (a folder or a hub id), ready for inference.
 
     adapter: folder of a PEFT adapter, merged into the weights.
     device, dtype: see `vkit.models.devices`.
+    device_map, quantize: see `vkit.models.loading.load_model`.
 
     Raises:
         VkitError: the checkpoint cannot be read, needs its own code, lacks weights, is of a family whose
@@ -56,7 +60,12 @@ def load_huggingface(
     processor = load_processor(name, config)
     with _told_in_one_line(f"model {name!r} cannot be loaded"):
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            name, config=config, dtype=weights_dtype, trust_remote_code=False, output_loading_info=True
+            name,
+            config=config,
+            dtype=weights_dtype,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **_placement(place, weights_dtype, device_map, quantize),
         )
     model, report = loaded
     for what in ("missing_keys", "mismatched_keys"):
@@ -66,8 +75,29 @@ def load_huggingface(
                 f"({', '.join(keys[:3])}); the checkpoint is incomplete or another model's, download it again"
             )
     if adapter is not None:
+        if any(tensor.is_meta for tensor in model.parameters()):
+            raise VkitError(
+                f"model {name!r} does not fit the GPUs as a whole, and adapter {os.fspath(adapter)!r} cannot"
+                " be merged into it; save a merged copy first, load_model(model, adapter=...).save(folder)"
+            )
         model = _merge_adapter(model, Path(adapter))
-    return HuggingFaceModel(model.to(place).eval(), processor, name)
+    if device_map is None and quantize is None:
+        model = model.to(place)
+    return HuggingFaceModel(model.eval(), processor, name)
+
+
+def _placement(
+    place: Any, dtype: Any, device_map: str | Mapping[str, int | str] | None, quantize: str | None
+) -> dict[str, Any]:
+    """What `from_pretrained` is told of the devices and of how many bits a weight has."""
+    if quantize is None:
+        return {} if device_map is None else {"device_map": device_map}
+    from transformers import BitsAndBytesConfig
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a warning at each product in 8 bits
+    four = dict(bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    bits = BitsAndBytesConfig(**{f"load_in_{quantize}": True}, **(four if quantize == "4bit" else {}))
+    return {"device_map": {"": place} if device_map is None else device_map, "quantization_config": bits}
 
 
 def load_processor(name: str, config: Any) -> Any:
@@ -146,6 +176,9 @@ def _merge_adapter(model: Any, adapter: Path) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
+    from vkit.models.lora import refuse_imports
+
+    refuse_imports(adapter)
     with _told_in_one_line(f"adapter {str(adapter)!r} does not fit the model"), warnings.catch_warnings():
         # peft only warns where the adapter's tensors have no place in the model, and leaves them out.
         warnings.filterwarnings("error", message=".*missing adapter keys.*")

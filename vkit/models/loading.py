@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vkit.errors import VkitError
-from vkit.models.devices import resolve_device, resolve_dtype
+from vkit.models.devices import check_placement, resolve_device, resolve_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,6 +34,8 @@ def load_model(
     adapter: str | os.PathLike[str] | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    device_map: str | Mapping[str, int | str] | None = None,
+    quantize: str | None = None,
 ) -> VisionLanguageModel:
     """A model, ready for inference.
 
@@ -42,16 +45,25 @@ def load_model(
         adapter: the folder of a LoRA adapter, merged into the weights.
         device: auto (cuda where there is one), cpu, cuda, cuda:N or mps.
         dtype: auto (float32 on the CPU, else the checkpoint's), float32, bfloat16 or float16.
+        device_map: ``auto`` spreads the layers over all GPUs and, where these are full, main memory, for a
+            model larger than one GPU; or accelerate's table of modules and devices. ``device`` is then auto.
+        quantize: ``4bit`` (NF4 with nested scales) or ``8bit`` (LLM.int8) for the linear layers, by
+            bitsandbytes; the head, and what ``dtype`` says of the rest, stay as they are.
+
+    The last two are for transformers' families; for inference only.
 
     Raises:
-        VkitError: the model, adapter or device is not there, or the checkpoint is damaged or not supported.
+        VkitError: the model, adapter or device is not there, the checkpoint is damaged or not supported, or
+            ``device_map`` or ``quantize`` cannot be had with the rest.
 
     >>> load_model("./nowhere")
     Traceback (most recent call last):
     vkit.errors.VkitError: model './nowhere' is not a folder; give a checkpoint's folder, a hub id, or 'tiny'
     """
     name = os.fspath(name)
+    check_placement(device, device_map, quantize, adapter)
     if name in ("tiny", "tiny-random"):
+        _refuse_placement(name, device_map, quantize)
         return _load_tiny(name, adapter, device, dtype)
     if not os.path.isdir(name):
         if os.path.exists(name) or not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name):
@@ -63,13 +75,16 @@ def load_model(
     else:
         folder = Path(name) if _is_tinyllava(Path(name)) else None
     if folder is not None:
+        _refuse_placement(name, device_map, quantize)
         model = load_tinyllava(folder, adapter=adapter, device=device, dtype=dtype)
         if not os.path.isdir(name):
             model.name = name  # a hub id; its folder in the cache is called after the commit
         return model
     from vkit.models.huggingface_loading import load_huggingface
 
-    return load_huggingface(name, adapter=adapter, device=device, dtype=dtype)
+    return load_huggingface(
+        name, adapter=adapter, device=device, dtype=dtype, device_map=device_map, quantize=quantize
+    )
 
 
 def load_tinyllava(
@@ -150,6 +165,15 @@ def _check_added_tokens(tokenizer: PreTrainedTokenizerBase, files: dict[str, byt
             raise VkitError(
                 f"{where}: the tokenizer reads {token!r} as {vocabulary.get(token)}, but its files say {id_};"
                 " add the tokenizer.json of the language model"
+            )
+
+
+def _refuse_placement(name: str, device_map: object, quantize: str | None) -> None:
+    for option, value in (("device_map", device_map), ("quantize", quantize)):
+        if value is not None:
+            raise VkitError(
+                f"model {name!r} is a TinyLLaVA, for which there is no {option}: it is small enough for one"
+                " device; leave that out"
             )
 
 

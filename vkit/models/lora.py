@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vkit.errors import VkitError
-from vkit.models.tensors import read_tensors, write_tensors
+from vkit.jsonl import read_json
+from vkit.models.tensors import first_line, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -189,10 +190,12 @@ def merge_lora(language_model: nn.Module, folder: Path) -> None:
             f"adapter {folder} has no adapter_config.json; give the folder of a PEFT adapter, or "
             "a model that was trained whole as the model"
         )
+    refuse_imports(folder)
     try:
         config = PeftConfig.from_pretrained(str(folder))
-    except (ValueError, TypeError, KeyError) as error:
-        raise VkitError(f"adapter {folder}: adapter_config.json is not valid ({error})") from error
+    except Exception as error:  # peft takes what stands there as it is, and stumbles in many ways
+        reason = first_line(error) or type(error).__name__
+        raise VkitError(f"adapter {folder}: adapter_config.json is not valid ({reason})") from error
     if config.peft_type != PeftType.LORA:
         kind = getattr(config.peft_type, "value", config.peft_type)
         raise VkitError(f"adapter {folder} is of type {kind}; only LoRA is supported")
@@ -214,11 +217,25 @@ def merge_lora(language_model: nn.Module, folder: Path) -> None:
         if left_out:
             raise VkitError(f"adapter {folder} does not fit the model at {left_out[0]!r}; download it again")
         adapted.merge_and_unload(progressbar=False, safe_merge=True)
-    except (RuntimeError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except VkitError:
+        raise
+    except Exception as error:  # as above: a setting of another type is met where it is used
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise VkitError(
             f"adapter {folder} does not fit the model ({reason}); give the model it was trained on"
         ) from error
+
+
+def refuse_imports(folder: Path) -> None:
+    """Raise `VkitError` where an adapter's settings would have peft import a module of their choice."""
+    try:
+        settings = read_json(folder / "adapter_config.json")
+    except VkitError as error:
+        raise VkitError(f"adapter {folder}: adapter_config.json is not valid ({error})") from error
+    if settings.get("megatron_config") is not None:
+        raise VkitError(
+            f"adapter {folder} is for Megatron (megatron_config), which is not supported; take one without it"
+        )
 
 
 def _read_adapter(folder: Path) -> dict[str, Tensor]:

@@ -260,11 +260,30 @@ def weights_digest(model: VisionLanguageModel) -> str:
     """Tells whether a model's weights are those of before, from up to 1024 values of every tensor.
 
     Fine-tuning moves nearly all values, so a look at some is enough; the same weights give the same digest
-    on every device.
+    on every device, and where accelerate keeps them in main memory or on the disk. Of quantized weights the
+    bits are looked at, so that they are other weights than those they were made from.
+
+    Raises:
+        VkitError: a tensor is nowhere.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.model.state_dict().items()):
-        values = tensor.detach().flatten()
+        values = _present(model, name, tensor).detach().flatten()
         some = values[:: max(1, values.numel() // 1024)].float().cpu().numpy()
         digest.update(name.encode() + some.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _present(model: VisionLanguageModel, name: str, tensor: Tensor) -> Tensor:
+    """The tensor itself, where the model holds only a word of it and fetches it when a layer runs."""
+    if not tensor.is_meta:
+        return tensor
+    from accelerate.utils import align_module_device
+
+    owner, _, leaf = name.rpartition(".")
+    module = model.model.get_submodule(owner)
+    try:
+        with align_module_device(module, torch.device("cpu")):
+            return getattr(module, leaf).detach().clone()
+    except ValueError as error:
+        raise VkitError(f"model {model.name!r} has no values for {name!r}; load it again") from error

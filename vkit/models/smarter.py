@@ -228,11 +228,15 @@ class ImageEncoders(nn.Module):
         return grouping.gather(self.second(x, grouping))
 
 
-def smart_loss(output: SmartOutput, batch: SmartBatch) -> Tensor:
+def smart_loss(output: SmartOutput, batch: SmartBatch, others: Tensor | None = None) -> Tensor:
     """Mean over the puzzles in the batch of the mean cross-entropy over the puzzle's rows.
 
     Every puzzle weighs the same, however many of its questions the batch has. The cross-entropy of a sequence
     is the mean over its steps.
+
+    Args:
+        others: (N,) the puzzles of further rows, which make one batch with these and stand elsewhere. The
+            loss is then this part's share of that batch's; shares add up.
 
     Raises:
         VkitError: a row has no answer, or one beyond its puzzle's classes.
@@ -251,10 +255,10 @@ def smart_loss(output: SmartOutput, batch: SmartBatch) -> Tensor:
             f"row {row} of the batch has no finite loss: its answer is missing or beyond its puzzle's classes"
             " (count them over all the data), or training diverged (lower the learning rate)"
         )
-    puzzle = batch.puzzle.to(loss.device)
-    rows = (puzzle[:, None] == puzzle).sum(1)  # (B,), how many the row's puzzle has
-    weight = rows.to(loss.dtype).reciprocal()
-    return (loss * weight).sum() / weight.sum()
+    puzzle = batch.puzzle if others is None else torch.cat([batch.puzzle, others])
+    rows = (batch.puzzle[:, None] == puzzle).sum(1)  # (B,), how many the row's puzzle has
+    weight = rows.to(loss).reciprocal()
+    return (loss * weight).sum() / len(puzzle.unique())
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ write_tensors(Path("copy.safetensors"), dict(read_tensors(Path("model.safetensor
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
             # Only files in the zip format can be mapped instead of read whole.
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+        if re.search("unsupported (global|class)", str(error), re.IGNORECASE):
             raise VkitError(
                 f"{path} is a pickle that holds more than tensors and could run code; convert it to"
                 " safetensors where you trust it"

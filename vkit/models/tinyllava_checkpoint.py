@@ -213,7 +213,8 @@ def _weight_files(folder: Path) -> list[tuple[str, Path]]:
                 raise VkitError(f"{folder / index} holds no weight_map; download the file again")
             names = sorted(set(map(str, weight_map.values())))
             for name in names:
-                if name != Path(name).name or not (folder / name).is_file():
+                # os.path: a name too long for the disk is not there either
+                if name != Path(name).name or not os.path.isfile(folder / name):
                     raise VkitError(
                         f"{folder / index} names {name!r}, which is not there; download that file"
                     )

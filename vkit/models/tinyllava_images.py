@@ -10,6 +10,7 @@ square if the checkpoint asks for it, resize, crop, rescale, normalise.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +76,11 @@ class ImageSettings:
         crop = "shortest_edge" in size
         crop_size = values["crop_size"]
         asked = (
-            {size["shortest_edge"], *(crop_size.values() if isinstance(crop_size, dict) else [crop_size])}
+            [size["shortest_edge"], *(crop_size.values() if isinstance(crop_size, dict) else [crop_size])]
             if crop
-            else {size.get("height"), size.get("width")}
+            else [size.get("height"), size.get("width")]
         )
-        if asked != {side} or crop != bool(values.get("do_center_crop")):
+        if any(length != side for length in asked) or crop != bool(values.get("do_center_crop")):
             raise VkitError(
                 f"preprocessor_config.json makes pictures of {values['size']}, but the vision tower takes"
                 f" {side} x {side}; copy the preprocessor_config.json of that tower"
@@ -89,8 +90,10 @@ class ImageSettings:
             rescale, resample = float(values.get("rescale_factor", 1 / 255)), values.get("resample", 3)
             if not len(mean) == len(std) == 3 or 0.0 in std:
                 raise ValueError("image_mean and image_std need three numbers, none of image_std zero")
+            if not all(map(math.isfinite, (*mean, *std, rescale))):
+                raise ValueError("a number is not finite")
             Image.Resampling(resample)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise VkitError(f"preprocessor_config.json is not valid ({error}); correct it") from error
         return cls(
             image_size=side,

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from vkit.errors import VkitError
-from vkit.jsonl import parse_object, refuse_half_characters
-from vkit.records import BadRecord, Sample, record_id, scan_records
+from vkit.records import BadRecord, Sample, parse_whole, record_id, scan_records
 from vkit.sources.json_array import refuse_array
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ def parse_conversation(line: str, folder: Path) -> Conversation:
     Traceback (most recent call last):
     vkit.errors.VkitError: turn 1 (human) has no answer; add one from gpt, or take it out
     """
-    record = parse_object(line)
-    refuse_half_characters(record)
+    record = parse_whole(line)
     name = record_id(record)
     for key in UNREAD:
         if record.get(key):

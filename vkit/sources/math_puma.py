@@ -107,7 +107,7 @@ def _folder(images: Path) -> str:
 
 def _picture(images: Path, name: str) -> Path:
     path = resolve_inside(images, name)
-    if not path.is_file():
+    if not os.path.isfile(path):  # a name too long for the disk is missing too
         raise VkitError(f"image {name!r} is missing in {images}; check the path")
     return path
 

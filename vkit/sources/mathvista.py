@@ -18,6 +18,7 @@ from vkit.sources.official_rows import Row, kept, scan_rows, text
 
 KEYS = {"pid", "question_type", "answer_type"}
 ANSWER_TYPES = ("text", "integer", "float", "list")
+MOST_DECIMALS = 15  # that a float holds
 
 
 def scan_mathvista(path: Path, *, pictures: bool = True) -> Iterator[Sample | BadRecord]:
@@ -40,11 +41,18 @@ def _sample(row: Row, image: str | None, folder: Path) -> Sample:
             raise VkitError(f"answer {answer!r} is none of the choices; take the row from the release")
         answer = chr(65 + choices.index(answer))
     precision = row.get("precision")
-    if answer_type == "float" and not isinstance(precision, int | float):
-        raise VkitError(f"a float answer needs its 'precision' in decimals, not {precision!r}")
+    if precision is None and answer_type != "float":
+        decimals = None
+    elif isinstance(precision, int | float) and 0 <= precision <= MOST_DECIMALS:
+        decimals = int(precision)
+    else:
+        raise VkitError(
+            f"'precision' must be decimals from 0 to {MOST_DECIMALS}, which a float answer needs, not"
+            f" {str(precision)[:40]!r}"
+        )
     meta = kept(row, ("question_type", "answer_type", "unit", "metadata", "query"))
-    if precision is not None:
-        meta["precision"] = int(precision)
+    if decimals is not None:
+        meta["precision"] = decimals
     return Sample(
         id=str(row["pid"]),
         question=text(row, "question"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -108,7 +109,18 @@ def text(row: Row, key: str, *, empty: bool = False) -> str:
 
 def kept(row: Row, keys: tuple[str, ...]) -> Row:
     """The keys of a row that say something."""
-    return {key: row[key] for key in keys if row.get(key) not in (None, "", {}, [])}
+    found = {key: row[key] for key in keys if row.get(key) not in (None, "", {}, [])}
+    for name, value in found.items():
+        if _with_bytes(value):
+            raise VkitError(f"{name!r} holds bytes, where text or numbers are due; convert the column")
+    return found
+
+
+def _with_bytes(value: Any) -> bool:
+    """Whether a value of parquet holds bytes anywhere, which no record can be written with."""
+    if isinstance(value, dict):
+        return any(map(_with_bytes, value.values()))
+    return any(map(_with_bytes, value)) if isinstance(value, list) else isinstance(value, bytes)
 
 
 def _files(path: Path, keys: set[str]) -> list[Path]:
@@ -123,7 +135,8 @@ def _files(path: Path, keys: set[str]) -> list[Path]:
 
 def _has_keys(path: Path, keys: set[str]) -> bool:
     if path.suffix == ".parquet":
-        return keys <= set(_parquet(path).schema_arrow.names)
+        with _telling_damage(path):
+            return keys <= set(_parquet(path).schema_arrow.names)
     if path.suffix not in (".json", ".jsonl"):
         return False
     try:
@@ -188,14 +201,15 @@ def _unpacked(data: bytes, file: Path, number: int) -> Path:
 
 
 def _parquet_rows(path: Path, pictures: bool) -> Iterator[tuple[str, Row]]:
-    file = _parquet(path)
-    schema = file.schema_arrow
-    columns = [name for name in schema.names if pictures or not _holds_bytes(schema.field(name).type)]
     number = 0
-    for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
-        for row in batch.to_pylist():
-            number += 1
-            yield f"{path}, row {number}", row
+    with _telling_damage(path):
+        file = _parquet(path)
+        schema = file.schema_arrow
+        columns = [name for name in schema.names if pictures or not _holds_bytes(schema.field(name).type)]
+        for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", row
 
 
 def _holds_bytes(kind: Any) -> bool:
@@ -206,13 +220,21 @@ def _holds_bytes(kind: Any) -> bool:
 
 def _parquet(path: Path) -> Any:
     try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
+        from pyarrow import parquet
     except ImportError as error:
         raise VkitError(
             f"{path} is parquet, which needs pyarrow; pip install 'vkit[parquet]', or give the JSON release"
         ) from error
+    return parquet.ParquetFile(path)
+
+
+@contextmanager
+def _telling_damage(path: Path) -> Iterator[None]:
+    """What Arrow raises on a damaged file, at once or at a later row, as a `VkitError` that names it."""
     try:
-        return ParquetFile(path)
-    except (OSError, ArrowException) as error:
-        raise VkitError(f"{path} cannot be read as parquet ({error}); replace the file") from error
+        yield
+    except VkitError:
+        raise
+    except Exception as error:  # Arrow's own, Python's for its values, and those of its codecs
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise VkitError(f"{path} cannot be read as parquet ({reason}); replace the file") from error

@@ -10,7 +10,6 @@ ever changed: a problem that is asked again gets another one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from vkit.teacher.outcome import Outcome
 from vkit.teacher.task import Task
 
 _PER = 1_000_000
+_MOST = 1e15  # tokens or dollars in one line; a larger amount is none
 
 
 @dataclass(frozen=True)
@@ -184,9 +184,11 @@ def _check(line: dict[str, Any], where: str) -> None:
             raise VkitError(f"{where}: is no line of a store of replies ({name}); use a new folder")
     if not isinstance(line.get("source", ""), str):
         raise VkitError(f"{where}: is no line of a store of replies (source); use a new folder")
+    if "unsure_usd" in line and line["unsure_usd"] is None:
+        raise VkitError(f"{where}: is no line of a store of replies (unsure_usd); use a new folder")
     numbers = [line["cost_usd"], line.get("unsure_usd", 0.0), line["input_tokens"], line["output_tokens"]]
     for value in numbers:
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
-            raise VkitError(f"{where}: holds the amount {value!r}; use a new folder")
+        if value is not None and not (isinstance(value, int | float) and 0 <= value <= _MOST):
+            raise VkitError(f"{where}: holds the amount {str(value)[:40]}; use a new folder")
     if (line["input_tokens"] is None) != (line["output_tokens"] is None):
         raise VkitError(f"{where}: counts only one side's tokens; use a new folder")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vkit.errors import VkitError
 from vkit.models.protocol import TrainingBatch
@@ -25,7 +25,16 @@ from vkit.prompts import build_request
 from vkit.records import Pair
 from vkit.train.collapse import CollapseWatch
 from vkit.train.data import without_picture
-from vkit.train.task import Micro, Task, Totals, answer_rows, count_tokens, fused_loss
+from vkit.train.task import (
+    Micro,
+    Task,
+    Totals,
+    answer_rows,
+    count_tokens,
+    fused_loss,
+    kind_of,
+    sample_of,
+)
 
 if TYPE_CHECKING:
     from vkit.train.recipes import AlignRecipe
@@ -34,8 +43,8 @@ if TYPE_CHECKING:
 class AlignTask(Task):
     """The loss is lam * tau^power * (alpha KL(weak||strong) + (1 - alpha) KL(strong||weak)) + (1 - lam) CE.
 
-    A frozen or moving teacher is a copy of the model made here, before the first step. Nothing of the
-    teacher runs where ``lam`` is 0.
+    A frozen or moving teacher is a copy of the model made here, before the first step; several processes
+    with fsdp share it out as they do the model. Nothing of the teacher runs where ``lam`` is 0.
     """
 
     recipe: AlignRecipe
@@ -59,7 +68,8 @@ class AlignTask(Task):
             requests = [build_request(sample, self.recipe.prompt) for sample in samples]
             sides.append((requests, [pair.response for pair in items]))
         batches = []
-        for group in self.picture_groups([bool(request.images) for request in sides[1][0]]):
+        groups = self.picture_groups([bool(request.images) for request in sides[1][0]])
+        for group in groups:
             weak, strong = (
                 self.adapter.encode_training([requests[i] for i in group], [answers[i] for i in group])
                 for requests, answers in sides
@@ -67,7 +77,14 @@ class AlignTask(Task):
             _check_responses(weak, strong)
             batches.append((weak, strong))
         tokens = sum(count_tokens(weak) for weak, _ in batches)
-        return Micro(batches, tokens, len(items), [pair.id for pair in items])
+        return Micro(
+            batches,
+            tokens,
+            len(items),
+            [pair.id for pair in items],
+            kinds=[kind_of(*both) for both in batches],
+            samples=[sample_of(group, *both) for group, both in zip(groups, batches)],
+        )
 
     def loss(self, micro: Micro, totals: Totals) -> tuple[Tensor, dict[str, Tensor]]:
         loss: Any = 0
@@ -78,6 +95,9 @@ class AlignTask(Task):
             for name, value in found.items():
                 parts[name] = parts.get(name, 0) + value
         return loss, parts
+
+    def companions(self) -> list[nn.Module]:
+        return [] if self.recipe.teacher == "live" else [self.teacher.model]
 
     def after_step(self, parts: dict[str, float]) -> str | None:
         if self.recipe.teacher == "ema":

@@ -4,16 +4,16 @@
     conversation = examples[12]                           # read from the disk now
     indices = Order(len(examples), seed=0).take(0, 48)    # of the first step, the same on every machine
 
-A file holds samples, conversations (LLaVA's format) or pairs; its first record says which. Only offsets stay
-in memory. Pictures are opened when they are used; that their files are there is checked at once.
+A file holds samples, conversations (LLaVA's format) or pairs; its first record says which. A folder is its
+shards, ``part-*.jsonl``, in the order of their names. Only offsets stay in memory. Pictures are opened when
+they are used; that their files are there is checked at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,15 +22,17 @@ import numpy as np
 import torch
 
 from vkit.errors import VkitError
-from vkit.images import resolve_inside
 from vkit.models.protocol import Request
 from vkit.prompts import build_request
-from vkit.records import Pair, Sample
+from vkit.records import Sample
 from vkit.sources.llava import Conversation
-from vkit.sources.opening import PARSERS, has_unique_ids, holders, kind_of
+from vkit.sources.opening import PARSERS, kind_of
+from vkit.train.index import Index, build_index, read_line
+from vkit.train.index import Refused as Refused
 from vkit.train.recipes import AlignRecipe, SftRecipe
+from vkit.train.sides import TEXT_ALONE, VISION_RICH, target_of
 
-COMPLETE_TEXTS = ("text-only", "text-dominant")  # versions whose text says everything
+SHARDS = "part-*.jsonl"
 
 
 @dataclass(frozen=True)
@@ -42,53 +44,53 @@ class Dialogue:
     history: tuple[tuple[Request, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class Refused:
-    """A record that is left out, and why."""
-
-    id: str
-    reason: str
-
-
 Item = TypeVar("Item")
 
 
 class Examples(Generic[Item]):
     """What training reads: ``examples[i]`` is read from its file at that moment.
 
-    digest: of the files' records and which of them are used, so that a resumed run can tell a change.
-    refused: bad records that were left out (with ``skip_bad``).
-    left_out: how many records the recipe has no use for, by reason.
+    entries, checks, digest, refused, left_out: as `vkit.train.index.Index` has them; by ``digest`` a resumed
+        run can tell a change.
     """
 
-    def __init__(self, files: Sequence[Path], kind: str) -> None:
+    def __init__(
+        self, files: Sequence[Path], kind: str, index: Index, read: Callable[[Any, int], Item]
+    ) -> None:
         self.files, self.kind = list(files), kind
-        self.entries = np.empty((0, 3), dtype=np.int64)  # file, byte offset, side
-        self.digest = ""
-        self.refused: list[Refused] = []
-        self.left_out: dict[str, int] = {}
-        self._read: Callable[[Any, int], Item]
+        self.entries, self.checks, self.digest = index.entries, index.checks, index.digest
+        self.refused, self.left_out = index.refused, index.left_out
+        self._read = read
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Item:
-        file, offset, side = self.entries[index].tolist()
-        with self.files[file].open("rb") as handle:
-            handle.seek(offset)
-            line = handle.readline()
-        return self._read(PARSERS[self.kind](_text(line), self.files[file].parent), side)
+        """Raises `VkitError` where the file is gone, or other lines stand in it than when it was indexed."""
+        number, offset, side = self.entries[index].tolist()
+        path = self.files[number]
+        line = read_line(path, offset, int(self.checks[index]))
+        return self._read(PARSERS[self.kind](line, path.parent), side)
 
 
 def open_examples(
-    files: Sequence[Path], recipe: SftRecipe | AlignRecipe, *, skip_bad: bool = False
+    files: Sequence[Path],
+    recipe: SftRecipe | AlignRecipe,
+    *,
+    skip_bad: bool = False,
+    workers: int | None = None,
 ) -> Examples[Any]:
     """The examples of a stage: `Dialogue` for an `SftRecipe`, `Pair` for an `AlignRecipe`.
+
+    Args:
+        files: read in this order; a folder is its shards.
+        workers: processes that index, as `build_index` takes it; the examples do not depend on them.
 
     Raises:
         VkitError: a file is missing or empty, a record is bad (with ``skip_bad`` it is listed in ``refused``
             instead), the files hold records of another kind than the recipe takes, or none is of use.
     """
+    files = [shard for path in files for shard in shards_of(path)]
     kinds = [kind_of(path) for path in files]
     if len(set(kinds)) != 1:
         raise VkitError(f"{', '.join(map(str, files))} hold records of different kinds; convert them to one")
@@ -98,14 +100,9 @@ def open_examples(
             f"{files[0]} holds {kinds[0]}s, but alignment needs pairs; make them with `vkit data synthesize`"
             " or `vkit data render`, or give another file"
         )
-    examples: Examples[Any] = Examples(files, kinds[0])
-    if isinstance(recipe, AlignRecipe):
-        sides = _align_sides(recipe)
-        examples._read = lambda pair, _: pair
-    else:
-        sides = _sft_sides(recipe)
-        examples._read = _dialogue_reader(recipe)
-    _index(examples, sides, skip_bad)
+    index = build_index(files, kinds[0], recipe, skip_bad=skip_bad, workers=workers)
+    read = (lambda pair, _: pair) if isinstance(recipe, AlignRecipe) else _dialogue_reader(recipe)
+    examples: Examples[Any] = Examples(files, kinds[0], index, read)
     if not len(examples):
         reasons = ", ".join(f"{count} {reason}" for reason, count in examples.left_out.items())
         remedy = "give --strong text-rich" if align else "give this stage data of its own"
@@ -113,6 +110,20 @@ def open_examples(
             f"{files[0]}: no record is of use to this stage ({reasons or 'all are bad'}); {remedy}"
         )
     return examples
+
+
+def shards_of(path: Path) -> list[Path]:
+    """The files that a path stands for: itself, or what a folder has of ``part-*.jsonl``, by name.
+
+    Raises:
+        VkitError: a folder has none.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob(SHARDS), key=lambda shard: shard.name)
+    if not found:
+        raise VkitError(f"{path} is a folder without {SHARDS}; give its files by name")
+    return found
 
 
 class Order:
@@ -140,102 +151,8 @@ class Order:
         return int(self._permutation[position])
 
 
-def text_is_complete(sample: Sample) -> bool:
-    """Whether the text alone says everything, so that the picture may be dropped."""
-    return sample.image is None or sample.meta.get("version") in COMPLETE_TEXTS
-
-
 def without_picture(sample: Sample) -> Sample:
     return replace(sample, image=None)
-
-
-_WHOLE, _TEXT_RICH, _TEXT_ALONE, _VISION_RICH = range(4)  # sides of a record
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Byte offset and line, blank ones left out."""
-    offset = 0
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if line.strip():
-                    yield offset, line
-                offset += len(line)
-    except OSError as error:
-        raise VkitError(f"{path} cannot be read ({error.strerror}); check the path") from error
-
-
-def _index(examples: Examples[Any], sides: Callable[[Any], list[int] | str], skip_bad: bool) -> None:
-    from tqdm import tqdm
-
-    parse, entries, seen = PARSERS[examples.kind], [], set()
-    unique = has_unique_ids(examples.kind)
-    digest = hashlib.sha256()
-    for number, path in enumerate(examples.files):
-        lines = tqdm(_lines(path), desc=f"read {path.name}", unit=" records", leave=False, disable=None)
-        for count, (offset, line) in enumerate(lines, 1):
-            digest.update(line)
-            name = f"{path}, record {count}"
-            try:
-                record = parse(_text(line), path.parent)
-                name = record.id
-                if unique and record.id in seen:
-                    raise VkitError("its id stands twice; make ids unique")
-                seen.add(record.id)
-                _check_pictures(record)
-                chosen = sides(record)
-            except VkitError as error:
-                if not skip_bad:
-                    where = f"{path}, record {count}"
-                    where += "" if name == where else f" ({name!r})"
-                    raise VkitError(f"{where}: {error}; --skip-bad leaves bad records out") from error
-                examples.refused.append(Refused(name, str(error)))
-                continue
-            if isinstance(chosen, str):
-                examples.left_out[chosen] = examples.left_out.get(chosen, 0) + 1
-            else:
-                entries += [(number, offset, side) for side in chosen]
-    examples.entries = np.array(entries, dtype=np.int64).reshape(-1, 3)
-    digest.update(examples.entries.tobytes())  # which pictures are missing may change as well
-    examples.digest = digest.hexdigest()[:16]
-
-
-def _text(line: bytes) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        raise VkitError(f"not UTF-8 text ({error.reason}); convert the file") from error
-
-
-def _check_pictures(record: Sample | Pair | Conversation) -> None:
-    for holder in holders(record):
-        if not os.path.isfile(resolve_inside(holder.folder, str(holder.image))):
-            raise VkitError(f"image {holder.image} is missing; check the record's path")
-
-
-def _align_sides(recipe: AlignRecipe) -> Callable[[Pair], list[int] | str]:
-    def sides(pair: Pair) -> list[int] | str:
-        if recipe.strong == "text-only" and not text_is_complete(pair.text_rich):
-            return "whose text-rich twin's text is not complete"
-        return [_WHOLE]
-
-    return sides
-
-
-def _sft_sides(recipe: SftRecipe) -> Callable[[Any], list[int] | str]:
-    def sides(record: Any) -> list[int] | str:
-        if isinstance(record, Sample):
-            _target(record, recipe)
-        if not isinstance(record, Pair):
-            return [_WHOLE]
-        if recipe.target == "answer" and record.text_rich.answer is None:
-            raise VkitError("has no answer to learn; add it or use target=rationale")
-        if recipe.twins == "text":
-            complete = text_is_complete(record.text_rich)
-            return [_TEXT_ALONE] if complete else "whose text-rich twin's text is not complete"
-        return [_VISION_RICH] if recipe.twins == "vision" else [_TEXT_RICH, _VISION_RICH]
-
-    return sides
 
 
 def _dialogue_reader(recipe: SftRecipe) -> Callable[[Any, int], Dialogue]:
@@ -244,20 +161,13 @@ def _dialogue_reader(recipe: SftRecipe) -> Callable[[Any, int], Dialogue]:
             *history, (request, answer) = record.turns_with_requests()
             return Dialogue(request, answer, tuple(history))
         if isinstance(record, Sample):
-            return Dialogue(build_request(record, recipe.prompt), _target(record, recipe))
-        twin = record.vision_rich if side == _VISION_RICH else record.text_rich
+            return Dialogue(build_request(record, recipe.prompt), target_of(record, recipe))
+        twin = record.vision_rich if side == VISION_RICH else record.text_rich
         answer = record.response if recipe.target == "rationale" else str(record.text_rich.answer)
-        request = build_request(without_picture(twin) if side == _TEXT_ALONE else twin, recipe.prompt)
+        request = build_request(without_picture(twin) if side == TEXT_ALONE else twin, recipe.prompt)
         return Dialogue(request, answer)
 
     return read
-
-
-def _target(sample: Sample, recipe: SftRecipe) -> str:
-    target = sample.rationale if recipe.target == "rationale" else sample.answer
-    if target is None or not target.strip():
-        raise VkitError(f"has no {recipe.target} to learn; add it, or set target to what it has")
-    return target
 
 
 def describe(examples: Examples[Any]) -> str:

@@ -97,9 +97,13 @@ class FeatureStore:
                 for width, (keys, lengths) in tensors.items()
                 for key, start, rows in zip(keys, np.cumsum([0, *lengths]), lengths)
             }
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise VkitError(f"{self._index} is no index of features ({error}); delete the folder") from error
         path = self.folder / shard
+        if path.name != shard or len(shard) > 100 or "\0" in shard:  # of ours none is such
+            raise VkitError(
+                f"{self._index} names {shard[:60]!r}, which is no file of its folder; delete the folder"
+            )
         if path.is_file() and path.stat().st_size == size:
             self._places.update(places)
 
@@ -191,7 +195,9 @@ def _map_tensor(path: Path, name: str) -> np.ndarray:
         header_bytes = int.from_bytes(file.read(8), "little")
         try:
             tensor = json.loads(file.read(min(header_bytes, path.stat().st_size)))[name]
-        except (ValueError, KeyError, TypeError) as error:
+            start, shape = 8 + header_bytes + tensor["data_offsets"][0], tuple(tensor["shape"])
+            if len(shape) != 2:
+                raise ValueError(f"{name!r} has {len(shape)} axes in place of 2")
+            return np.asarray(np.memmap(path, np.float16, mode="r", offset=start, shape=shape))
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError, OSError) as error:
             raise VkitError(f"{path} is damaged ({error}); delete it, and run again") from error
-    start = 8 + header_bytes + tensor["data_offsets"][0]
-    return np.asarray(np.memmap(path, np.float16, mode="r", offset=start, shape=tuple(tensor["shape"])))

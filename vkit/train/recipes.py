@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -230,8 +231,9 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise VkitError(f"{path} cannot be read: it does not exist; check --config")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise VkitError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from error
+    except Exception as error:  # also Python's own: for a day that no month has, a number without digits
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise VkitError(f"{path} cannot be read as YAML ({reason}); correct it") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise VkitError(f"{path} must hold a mapping such as 'lr: 0.001'")
     return values
@@ -249,7 +251,7 @@ def parse_assignments(assignments: tuple[str, ...]) -> dict[str, str]:
 
 
 def _read(name: str, value: Any, kind: type) -> Any:
-    refusal = VkitError(f"{name} must be {_SPELLED[kind]}, not {value!r}")
+    refusal = VkitError(f"{name} must be {_SPELLED[kind]}, not {reprlib.repr(value)}")
     if kind is tuple:
         items = value.replace(",", " ").split() if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):

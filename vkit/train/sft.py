@@ -16,7 +16,16 @@ from torch import Tensor
 
 from vkit.models.training import forward_packed
 from vkit.train.data import Dialogue
-from vkit.train.task import Micro, Task, Totals, answer_rows, count_tokens, fused_loss
+from vkit.train.task import (
+    Micro,
+    Task,
+    Totals,
+    answer_rows,
+    count_tokens,
+    fused_loss,
+    kind_of,
+    sample_of,
+)
 
 if TYPE_CHECKING:
     from vkit.train.recipes import SftRecipe
@@ -30,7 +39,8 @@ class SftTask(Task):
     def encode(self, items: Sequence[Dialogue]) -> Micro:
         firsts = [item.history[0][0] if item.history else item.request for item in items]
         batches = []
-        for group in self.picture_groups([bool(request.images) for request in firsts]):
+        groups = self.picture_groups([bool(request.images) for request in firsts])
+        for group in groups:
             some = [items[i] for i in group]
             batches.append(
                 self.adapter.encode_training(
@@ -40,7 +50,14 @@ class SftTask(Task):
                 )
             )
         tokens = sum(count_tokens(batch) for batch in batches)
-        return Micro(batches, tokens, len(items), [item.request.id for item in items])
+        return Micro(
+            batches,
+            tokens,
+            len(items),
+            [item.request.id for item in items],
+            kinds=[kind_of(batch) for batch in batches],
+            samples=[sample_of(group, batch) for group, batch in zip(groups, batches)],
+        )
 
     def loss(self, micro: Micro, totals: Totals) -> tuple[Tensor, dict[str, Tensor]]:
         chunk = {"chunk_mib": self.recipe.chunk_mib or None}

@@ -21,15 +21,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vkit.errors import VkitError
 from vkit.jsonl import read_json, read_jsonl, write_bytes, write_json
 from vkit.models.backbones import Backbones, load_backbones
 from vkit.models.devices import resolve_device
 from vkit.models.smarter_parameters import count_parameters, explain_parameters
 from vkit.report.smart_curves import Curves, curves_page, curves_svg
 from vkit.train.claim import claim
+from vkit.train.distributed import check_precision, join
 from vkit.train.feature_work import picture_digests, progress_bars
 from vkit.train.features import FeatureCache, LiveFeatures
 from vkit.train.smart_data import FeatureSource, SmartData, open_smart, sequence_puzzles
@@ -68,6 +71,9 @@ def train_smart(
 ) -> dict[str, Any]:
     """Train a model for each seed; returns the summary, which stands in ``out`` too.
 
+    Where several processes were launched, each calls this; see `vkit.train.distributed`. The model is small:
+    each holds all of it, and no fsdp is offered.
+
     Args:
         folder: SMART-101 in its official layout. vision, text: backbones, of `load_backbones`.
         cache: folder of the features, which several runs may share; None: ``out/features``.
@@ -88,6 +94,12 @@ def train_smart(
     """
     check_seeds(seeds)
     check_place(folder, out)
+    world = join(device)
+    if world.sharded:
+        raise VkitError("train-smart trains a small model, whole in each process; launch it without fsdp")
+    check_precision("fp32")
+    device, tell = world.device, tell if world.is_main else lambda line: None
+    progress = progress and world.is_main
     place = resolve_device(device)
     data = open_smart(folder, recipe, skip_bad=skip_bad)
     backbones = load_backbones(vision, text, device=device)
@@ -100,16 +112,23 @@ def train_smart(
     model = empty_model(config)  # what makes no model is refused before hours of features
     if explain:
         tell(explain_parameters(model))
-    pictures = picture_digests(data.items, progress_bars(progress))
-    out.mkdir(parents=True, exist_ok=True)
-    names = backbone_names(vision, text)
-    claim(out, _settings(data, pictures, recipe, backbones), names=names, data=folder)
-    if earlier := finished_seeds(out):
+    pictures = world.ask_main(lambda: picture_digests(data.items, progress_bars(progress)))
+    settings = _settings(data, pictures, recipe, backbones)
+
+    def claim_folder() -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        claim(out, settings, names=backbone_names(vision, text), data=folder)
+
+    world.on_main(claim_folder)
+    if world.words:
+        tell(world.words)
+    if earlier := world.ask_main(lambda: finished_seeds(out)):
         plural = "s" * (len(earlier) > 1)
         tell(f"seed{plural} {', '.join(map(str, earlier))}: finished in {out} earlier, and counted")
     features: FeatureSource
     if cached:
-        features = FeatureCache.build(
+        build = partial(
+            FeatureCache.build,
             data.items,
             backbones,
             cache or out / "features",
@@ -118,6 +137,7 @@ def train_smart(
             progress=progress,
             say=tell,
         )
+        features = world.on_main(build) or build()  # the main process computes them, the others find them
     else:
         features = LiveFeatures(data.items, backbones, tokens=recipe.reads_patches)
     del backbones  # a cache needs them no more, and their memory is the reasoner's
@@ -134,31 +154,36 @@ def train_smart(
             workers=workers,
             progress=progress,
             tell=tell,
+            world=world,
         )
         accuracy = {part: scores[seed][part]["overall"]["S_acc"]["value"] for part in ("val", "test")}
         tell(
             f"seed {seed}: S_acc {accuracy['val']:.2f} on validation, best in epoch"
             f" {scores[seed]['best_epoch']} of {scores[seed]['epochs']}; {accuracy['test']:.2f} on test"
         )
-    for seed in finished_seeds(out):
-        if seed not in scores:
-            scores[seed] = read_json(out / f"seed-{seed}" / SCORES)
-    curves = _draw_curves(out, list(scores), recipe)
-    summary = {
-        "out": str(out),
-        "recipe": asdict(recipe),
-        "items": {part: len(places) for part, places in data.parts.items()},
-        "refused": [asdict(refused) for refused in data.refused],
-        "parameters": count_parameters(model),
-        "seeds": {
-            str(seed): {key: found[key] for key in ("epochs", "best_epoch", "steps")}
-            for seed, found in scores.items()
-        },
-        **{part: over_seeds([found[part] for found in scores.values()]) for part in ("val", "test")},
-        "curves": str(curves),
-    }
-    write_json(out / "summary.json", summary)
-    return summary
+
+    def summarise() -> dict[str, Any]:
+        for seed in finished_seeds(out):
+            if seed not in scores:
+                scores[seed] = read_json(out / f"seed-{seed}" / SCORES)
+        curves = _draw_curves(out, list(scores), recipe)
+        summary = {
+            "out": str(out),
+            "recipe": asdict(recipe),
+            "items": {part: len(places) for part, places in data.parts.items()},
+            "refused": [asdict(refused) for refused in data.refused],
+            "parameters": count_parameters(model),
+            "seeds": {
+                str(seed): {key: found[key] for key in ("epochs", "best_epoch", "steps")}
+                for seed, found in scores.items()
+            },
+            **{part: over_seeds([found[part] for found in scores.values()]) for part in ("val", "test")},
+            "curves": str(curves),
+        }
+        write_json(out / "summary.json", summary)
+        return summary
+
+    return world.ask_main(summarise)
 
 
 def _tell_of(data: SmartData, recipe: SmartRecipe, tell: Callable[[str], None]) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +26,7 @@ from vkit.sources.smart101_answers import classes
 from vkit.sources.smart101_puzzles import SEQUENCE_PUZZLES, SEQUENCE_STEPS
 from vkit.train.data import Refused
 from vkit.train.features import Features
+from vkit.train.loader import prefetch as prefetch
 from vkit.train.smart_recipe import SmartRecipe
 
 
@@ -145,25 +144,3 @@ def _reason(text: TextBackbone, question: str) -> str | None:
 def sequence_puzzles(data: SmartData) -> frozenset[int]:
     """The puzzles of the data whose answers are sequences."""
     return SEQUENCE_PUZZLES & frozenset(data.classes)
-
-
-def prefetch(
-    make: Callable[[Sequence[int]], SmartBatch], chunks: Iterable[Sequence[int]], *, workers: int = 1
-) -> Iterator[SmartBatch]:
-    """The batches of ``chunks``, in their order, made by ``workers`` threads while the earlier ones are used.
-
-    >>> list(prefetch(lambda places: sum(places), [[1, 2], [3]], workers=3))
-    [3, 3]
-    """
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting: deque[Future[SmartBatch]] = deque()
-        try:
-            for chunk in chunks:
-                waiting.append(pool.submit(make, chunk))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -10,7 +10,8 @@
     seed-0/scores.json              written last
 
 A run that was killed goes on after its last whole epoch and ends in the same bytes. The order of the rows
-depends on the seed alone; on one machine and device everything else does too.
+depends on the seed alone; on one machine and device everything else does too. Several processes share the
+rows of each step, and the main one scores; the loss is that of one process, but for the rows' dropout.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from vkit.models.smarter_config import SmarterConfig
 from vkit.models.tensors import read_tensors
 from vkit.train import checkpoint
 from vkit.train.data import Order
+from vkit.train.distributed import World
 from vkit.train.schedule import warmup_cosine
 from vkit.train.smart_data import FeatureSource, SmartData, prefetch
 from vkit.train.smart_recipe import SmartRecipe
@@ -55,21 +58,26 @@ def train_seed(
     workers: int = 1,
     progress: bool = False,
     tell: Callable[[str], None] = lambda line: None,
+    world: World | None = None,
 ) -> dict[str, Any]:
     """Train and test one model; returns what stands in ``out/scores.json``.
 
+    Args:
+        world: the processes that train together, each of which calls this; None: this one alone.
+
     Raises:
-        VkitError: another process trains in ``out``, the loss or its gradient is no number, or the device's
+        VkitError: another run trains in ``out``, the loss or its gradient is no number, or the device's
             memory does not hold a batch.
     """
-    if (out / SCORES).is_file():
-        return read_json(out / SCORES)
-    out.mkdir(parents=True, exist_ok=True)
-    with JsonlStore(out / LOG) as log:  # held to the end: one process a folder
-        if (out / SCORES).is_file():
-            return read_json(out / SCORES)
-        write_json(out / CONFIG, asdict(config))
-        run = _SeedRun(data, features, config, recipe, out, seed, device, workers)
+    world = world or World()
+    progress = progress and world.is_main
+    if (scores := world.ask_main(lambda: _finished(out))) is not None:
+        return scores
+    log = world.on_main(lambda: _open_log(out))
+    with world.together(), log or nullcontext():  # the log is held to the end: one run a folder
+        if (scores := world.ask_main(lambda: _finished(out))) is not None:
+            return scores
+        run = _SeedRun(data, features, config, recipe, out, seed, device, workers, world)
         run.resume(log, tell)
         with _bar(run, progress) as bar:
             while not run.finished:
@@ -80,10 +88,16 @@ def train_seed(
                         f"{out.name}: epoch {line['epoch']} of {recipe.epochs},"
                         f" loss {line['train_loss']:.3f}, S_acc {accuracy:.2f} on validation"
                     )
-        scores = run.test()
-        write_json(out / SCORES, scores)
-        shutil.rmtree(out / "checkpoint", ignore_errors=True)
-    return scores
+        return world.ask_main(run.finish)
+
+
+def _finished(out: Path) -> dict[str, Any] | None:
+    return read_json(out / SCORES) if (out / SCORES).is_file() else None
+
+
+def _open_log(out: Path) -> JsonlStore:
+    out.mkdir(parents=True, exist_ok=True)
+    return JsonlStore(out / LOG)
 
 
 def load_smarter(folder: Path, device: torch.device | str = "cpu") -> Smarter:
@@ -112,11 +126,15 @@ class _SeedRun:
         seed: int,
         device: torch.device,
         workers: int,
+        world: World,
     ) -> None:
+        self.world = world
         self.data, self.features, self.recipe, self.out = data, features, recipe, out
         self.seed, self.device, self.workers = seed, device, workers
         torch.manual_seed(seed)
         self.model = Smarter(config).to(device)
+        self.module = world.wrap(self.model)
+        self.place_of = {puzzle: place for place, puzzle in enumerate(data.classes)}
         self.optimizer, self.names = _optimizer(self.model, recipe)
         self.order = Order(len(data.parts["train"]), seed)
         self.steps_an_epoch = math.ceil(self.order.count / recipe.batch_size)
@@ -129,15 +147,17 @@ class _SeedRun:
         stale = patience > 0 and self.epoch - self.best_epoch >= patience
         return self.epoch >= self.recipe.epochs or stale
 
-    def one_epoch(self, log: JsonlStore, bar: Any) -> dict[str, Any]:
+    def one_epoch(self, log: JsonlStore | None, bar: Any) -> dict[str, Any]:
         """Train an epoch, score the validation part, keep the weights if they are the best, and save.
 
         Returns the epoch's line of the log.
         """
         began, losses, lines = time.perf_counter(), [], []
         self.model.train()
-        for batch in prefetch(self._batch, self._chunks(), workers=self.workers):
-            line = self._one_step(batch.to(self.device))
+        chunks = list(self._chunks())
+        batches = prefetch(self._batch, chunks, workers=self.workers)
+        for places, batch in zip(chunks, batches, strict=True):
+            line = self._one_step(batch.to(self.device), places)
             losses.append(line["loss"])
             lines.append(line)
             if len(lines) == _LOG_EVERY:
@@ -146,23 +166,30 @@ class _SeedRun:
             bar.set_postfix_str(f"loss {line['loss']:.3f}", refresh=False)
             bar.update()
         trained = time.perf_counter()
-        found = self._evaluate("val")
+        val, val_loss = self.world.ask_main(self._validate)
         self.epoch += 1
-        accuracy = found.report["overall"]["S_acc"]["value"]
+        accuracy = val["overall"]["S_acc"]
         if accuracy > self.best_accuracy:
             self.best_epoch, self.best_accuracy = self.epoch, accuracy
-            self._save_weights()
+            self.world.on_main(self._save_weights)
         line = {
             "epoch": self.epoch,
             "train_loss": sum(losses) / len(losses),
             "train_seconds": round(trained - began, 3),
-            "val_loss": found.loss,
+            "val_loss": val_loss,
             "val_seconds": round(time.perf_counter() - trained, 3),
-            "val": plain_scores(found.report),
+            "val": val,
         }
         self._write(log, [*lines, line])
-        self._save()
+        self.world.on_main(self._save)
         return line
+
+    def finish(self) -> dict[str, Any]:
+        """Test, and leave the folder as a finished one."""
+        scores = self.test()
+        write_json(self.out / SCORES, scores)
+        shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
+        return scores
 
     def test(self) -> dict[str, Any]:
         """The best epoch's weights on validation and test part; writes their predictions."""
@@ -179,21 +206,20 @@ class _SeedRun:
             scores[part] = found.report
         return scores
 
-    def resume(self, log: JsonlStore, tell: Callable[[str], None]) -> None:
+    def resume(self, log: JsonlStore | None, tell: Callable[[str], None]) -> None:
         """Go back to the last whole epoch, and cut the log to it."""
-        found = checkpoint.latest_checkpoint(self.out / "checkpoint")
+        folder = self.out / "checkpoint"
+        found = self.world.ask_main(lambda: checkpoint.latest_checkpoint(folder))
         if found is not None:
             tensors, state = checkpoint.load_checkpoint(found)
             weights = {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
             self.model.load_state_dict(weights)
             checkpoint.restore_optimizer(self.optimizer, self.names, tensors)
-            torch.set_rng_state(tensors["random.cpu"])
-            if self.device.type == "cuda":
-                torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
             for name in ("epoch", "step", "lines", "best_epoch", "best_accuracy"):
                 setattr(self, name, state[name])
             tell(f"{self.out.name}: resumed after epoch {self.epoch} of {self.recipe.epochs}")
-        log.cut(self.lines)  # what came after it is done again
+        if log is not None:
+            log.cut(self.lines)  # what came after it is done again
 
     def _chunks(self) -> Iterator[list[int]]:
         """The epoch's rows, a step each, as places in the data."""
@@ -203,14 +229,22 @@ class _SeedRun:
             yield [places[place] for place in taken]
 
     def _batch(self, places: Any) -> SmartBatch:
-        return self.data.batch(self.features, places)
+        """This process's rows of a step; where there are fewer than processes, one that will not count."""
+        mine = places[self.world.rank :: self.world.size]
+        return self.data.batch(self.features, mine or places[:1])
 
-    def _one_step(self, batch: SmartBatch) -> dict[str, Any]:
-        """One optimizer step; returns its line of the log."""
+    def _one_step(self, batch: SmartBatch, places: list[int]) -> dict[str, Any]:
+        """One optimizer step; returns its line of the log. places: the rows of all processes."""
         where = f"{self.out.name}, step {self.step + 1}"
+        rank, size = self.world.rank, self.world.size
+        counts = rank < len(places)
+        others = [self.place_of[self.data.items[p].puzzle] for i, p in enumerate(places) if i % size != rank]
+        # Dropout depends on nothing that ran before, and so not on where a run was interrupted.
+        torch.manual_seed((self.seed << 31) + (self.step * size + rank) % 2**31)
         try:
-            loss = smart_loss(self.model(batch), batch)
-            loss.backward()
+            share = smart_loss(self.module(batch), batch, torch.tensor(others, dtype=torch.long)) * counts
+            (share * size).backward()  # of the processes the mean is taken
+            loss = self.world.sum(share.detach())
         except torch.OutOfMemoryError as error:
             raise VkitError(
                 f"{where}: the memory of {self.device} does not hold {len(batch.puzzle)} questions; lower"
@@ -220,7 +254,7 @@ class _SeedRun:
             raise VkitError(f"{where}: {error}") from error
         limit = self.recipe.max_grad_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        loss_value, norm_value = torch.stack([loss.detach(), norm]).tolist()  # one wait for the device
+        loss_value, norm_value = torch.stack([loss, norm]).tolist()  # one wait for the device
         if not math.isfinite(norm_value):
             raise VkitError(f"{where}: the gradient is no number; lower lr")
         steps = self.steps_an_epoch * self.recipe.epochs
@@ -232,31 +266,36 @@ class _SeedRun:
         self.step += 1
         return {"step": self.step, "loss": loss_value, "grad_norm": norm_value, "lr": rate}
 
+    def _validate(self) -> tuple[dict[str, Any], float]:
+        """Scores and loss of the validation part."""
+        found = self._evaluate("val")
+        return plain_scores(found.report), found.loss
+
     def _evaluate(self, part: str) -> Evaluation:
         return evaluate_smart(self.model, self.data, self.features, part, workers=self.workers)
 
-    def _write(self, log: JsonlStore, lines: list[dict[str, Any]]) -> None:
-        log.extend(lines)
+    def _write(self, log: JsonlStore | None, lines: list[dict[str, Any]]) -> None:
+        if log is not None:
+            log.extend(lines)
         self.lines += len(lines)
 
     def _save_weights(self) -> None:
+        """And beside them what `load_smarter` needs to know of them."""
         from safetensors.torch import save
 
         tensors = {name: value.cpu().contiguous() for name, value in self.model.state_dict().items()}
+        write_json(self.out / CONFIG, asdict(self.model.config))
         write_bytes(self.out / WEIGHTS, save(tensors, metadata={"format": "pt"}))
 
     def _save(self) -> None:
         """A checkpoint after the epoch. The best weights are on the disk already; where a kill comes between,
         the epoch is done again and writes the same."""
         names = ("epoch", "step", "lines", "best_epoch", "best_accuracy")
-        random = {"random.cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            random["random.cuda"] = torch.cuda.get_rng_state(self.device)
         weights: dict[str, Tensor] = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         checkpoint.save_checkpoint(
             self.out / "checkpoint",
             step=self.step,
-            tensors={**weights, **random, **checkpoint.optimizer_tensors(self.optimizer, self.names)},
+            tensors={**weights, **checkpoint.optimizer_tensors(self.optimizer, self.names)},
             state={name: getattr(self, name) for name in names},
             keep=1,
         )

@@ -10,6 +10,7 @@ ablations (Table 3) are orders: (1, 3), (1, 3, 2). Finished stages are not repea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,13 @@ from vkit.models.protocol import VisionLanguageModel
 from vkit.records import read_samples
 from vkit.train.align import AlignTask
 from vkit.train.data import Examples, describe, open_examples, settings_digest
+from vkit.train.distributed import join
 from vkit.train.loop import planned_steps, train
 from vkit.train.recipes import AlignRecipe, Recipe, SftRecipe
+from vkit.train.saving import RESUME, check_resume
 from vkit.train.sft import SftTask
 from vkit.train.task import Task
+from vkit.train.trackers import check_trackers
 
 Tell = Callable[[str], None]
 EVALUATION = "evaluation.json"
@@ -46,6 +50,8 @@ def run_puma(
 ) -> dict[str, Any]:
     """Train ``model`` through stages in ``order``, each in ``out/stage<n>``.
 
+    Of several processes the main one answers the tests, while the others wait.
+
     Args:
         data: the files of each stage.
         tests: samples with versions, answered after each stage, eval_batch_size at once.
@@ -61,23 +67,41 @@ def run_puma(
         planned_steps(len(examples[number]), recipes[number])
     if tests is not None:
         by_version(read_samples(tests))
+    check_trackers(how.get("track", ()))
+    world = join(how.get("device", "auto"), how.get("parallel", "auto"))
+    resume = how.pop("resume", "auto")
+    froms = world.ask_main(lambda: _resumes(resume, [out / f"stage{number}" for number in order]))
     stages, evaluations = {}, {}
-    for number in order:
+    for number, where in zip(order, froms):
         place = out / f"stage{number}"
-        stages[number] = run_stage(model, examples[number], recipes[number], place, **how)
+        stages[number] = run_stage(model, examples[number], recipes[number], place, resume=where, **how)
         model = str(place / "model")
         if tests is not None:
-            evaluations[number] = evaluate_once(
+            evaluate = partial(
+                evaluate_once,
                 model,
                 tests,
                 place / EVALUATION,
                 prompt=recipes[number].prompt,
                 max_new_tokens=max_new_tokens,
                 batch_size=eval_batch_size,
-                device=how.get("device", "auto"),
+                device=world.device,
                 progress=how.get("progress", False),
             )
+            evaluations[number] = world.ask_main(evaluate)
     return {"model": model, "stages": stages, "evaluations": evaluations}
+
+
+def _resumes(resume: str | Path, places: Sequence[Path]) -> list[str | Path]:
+    """Where each stage goes on: a checkpoint is one stage's, and the others go on by themselves."""
+    if resume in RESUME:
+        for place in places:
+            check_resume(resume, place)
+        return ["auto"] * len(places)
+    owners = [place for place in places if place.resolve() in Path(resume).resolve().parents]
+    if not owners:
+        raise VkitError(f"{resume} is no checkpoint of {', '.join(map(str, places))}; give one that is")
+    return [resume if place in owners else "auto" for place in places]
 
 
 def run_stage(
@@ -87,25 +111,51 @@ def run_stage(
     out: Path,
     *,
     device: str = "auto",
+    parallel: str = "auto",
     skip_bad: bool = False,
     checkpoint_every: int = 500,
+    keep_checkpoints: int = 2,
+    resume: str | Path = "auto",
+    track: Sequence[str] = (),
+    workers: int = 1,
     progress: bool = False,
     tell: Tell = lambda line: None,
 ) -> dict[str, Any]:
     """Train one stage; returns the summary that stands in ``out/summary.json``.
 
+    Where several processes were launched, each calls this. They see one file system, and may be as many as
+    they like each time that a run goes on.
+
     Args:
         model: as `load_model` takes it.
         files: the stage's data, or what `open_examples` made of them.
-        device: as `load_model` takes it.
+        device: as `load_model` takes it; several processes take cuda or cpu. parallel: how these share the
+            work, as `vkit.train.distributed.join` takes it.
         skip_bad: leave out bad records, and list them, instead of stopping at the first.
+        checkpoint_every, keep_checkpoints, resume, track, workers: as `vkit.train.loop.train` takes them.
         progress: show bars on stderr; tell: takes lines for people.
     """
     examples = files if isinstance(files, Examples) else open_examples(files, recipe, skip_bad=skip_bad)
     tell(f"{out.name}: {describe(examples)}; {planned_steps(len(examples), recipe)} steps")
-    adapter = load_model(model, device=device, dtype="float32")
+    check_trackers(track)
+    world = join(device, parallel)
+    world.ask_main(lambda: check_resume(resume, out))
+    # One that is to be shared out may not fit where its parts will.
+    adapter = load_model(model, device="cpu" if world.sharded else world.device, dtype="float32")
     task = make_task(adapter, examples, recipe, skip_bad=skip_bad)
-    return train(task, recipe, out, checkpoint_every=checkpoint_every, progress=progress, tell=tell)
+    return train(
+        task,
+        recipe,
+        out,
+        checkpoint_every=checkpoint_every,
+        keep_checkpoints=keep_checkpoints,
+        resume=resume,
+        track=track,
+        workers=workers,
+        progress=progress,
+        tell=tell,
+        world=world,
+    )
 
 
 def make_task(
@@ -116,8 +166,19 @@ def make_task(
     skip_bad: bool = False,
 ) -> Task:
     """The stage's task on a model whose trainable parameters are chosen as the recipe says."""
+    from vkit.models.training import checkpoint_gradients
+
+    prepare(model, recipe)
+    if recipe.gradient_checkpointing:
+        checkpoint_gradients(model)
+    kind = AlignTask if isinstance(recipe, AlignRecipe) else SftTask
+    return kind(model, examples, recipe, skip_bad=skip_bad)
+
+
+def prepare(model: VisionLanguageModel, recipe: Recipe) -> None:
+    """Give a model the LoRA layers of a recipe, and choose what trains."""
     from vkit.models.lora import add_lora
-    from vkit.models.training import checkpoint_gradients, choose_trainable
+    from vkit.models.training import choose_trainable
 
     torch.manual_seed(recipe.seed)  # LoRA's factors start at random
     if recipe.lora_rank:
@@ -125,10 +186,6 @@ def make_task(
             raise VkitError("lora_rank is for the language model, which train leaves out; add language_model")
         add_lora(model, rank=recipe.lora_rank, alpha=recipe.lora_alpha, dropout=recipe.lora_dropout)
     choose_trainable(model, recipe.train)
-    if recipe.gradient_checkpointing:
-        checkpoint_gradients(model)
-    kind = AlignTask if isinstance(recipe, AlignRecipe) else SftTask
-    return kind(model, examples, recipe, skip_bad=skip_bad)
 
 
 def evaluate_once(
