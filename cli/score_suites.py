@@ -40,8 +40,7 @@ def score_texts(
         compare_marks,
         item_lines,
         mark_outputs,
-        read_extractions,
-        read_outputs,
+        read_predictions,
         report_marks,
     )
     from vkit.evaluate.suites import SUITES
@@ -50,7 +49,7 @@ def score_texts(
 
     suite = SUITES[suite_name]
     files = [path for path in (predictions, against) if path is not None]
-    runs = [(path, read_outputs(path), read_extractions(path)) for path in files]
+    runs = [(path, *read_predictions(path)) for path in files]
     samples = list(islice(only_good(suite.scan(data)), limit))
     marks = []
     with _judge(judging, predictions) as judge:
@@ -79,15 +78,12 @@ def _judge(options: JudgeOptions | None, predictions: Path) -> Any:
     from vkit.evaluate.judge import endpoint_judge
     from vkit.teacher.store import Prices
 
-    prices = None
-    if options.price_in is not None and options.price_out is not None:
-        prices = Prices(options.price_in, options.price_out)
     return endpoint_judge(
         predictions.with_name(f"{predictions.name}.judge.jsonl"),
         model=options.model,
         base_url=options.url,
         key_variable=options.key_variable,
-        prices=prices,
+        prices=Prices.of(options.price_in, options.price_out),
     )
 
 

@@ -154,7 +154,7 @@ def prices_of(options: dict[str, Any]) -> Prices | None:
     """What tokens cost, None where it was not said."""
     from vkit.teacher.store import Prices
 
-    return None if options["price_in"] is None else Prices(options["price_in"], options["price_out"])
+    return Prices.of(options["price_in"], options["price_out"])
 
 
 def make_teacher(options: dict[str, Any]) -> tuple[Settings, Ask | None]:

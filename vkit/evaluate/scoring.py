@@ -213,16 +213,24 @@ def correct_by_problem(marks: Iterable[Mark]) -> Shares:
 
 
 def read_outputs(path: Path) -> dict[str, str]:
-    """A model's outputs by item id, from JSON Lines of ``{"id": "12", "output": "..."}``.
+    """The outputs alone of `read_predictions`."""
+    return read_predictions(path)[0]
 
-    Lines of an attention run's ``items.jsonl`` serve too: their ``output_text`` is read.
+
+def read_predictions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """A model's outputs by item id, and the answers that stand beside them.
+
+    A line is ``{"id": "12", "output": "..."}``. Lines of an attention run's ``items.jsonl`` serve too: their
+    ``output_text`` is read. An answer stands beside its output as ``extraction``.
 
     Raises:
-        VkitError: a line has no id or no text, or an id for the second time; names file and line.
+        VkitError: a line has no id or no text, an extraction that is none, or an id for the second time;
+            names file and line.
     """
     outputs: dict[str, str] = {}
+    extractions: dict[str, str] = {}
     for number, line in read_jsonl(path):
-        output = line.get("output", line.get("output_text"))
+        output, answer = line.get("output", line.get("output_text")), line.get("extraction")
         try:
             refuse_half_characters(line)
             name = record_id(line)
@@ -233,18 +241,11 @@ def read_outputs(path: Path) -> dict[str, str]:
         if name in outputs:
             raise VkitError(f"{path}:{number}: id {name!r} stands twice; predict once for each item")
         outputs[name] = output
-    return outputs
-
-
-def read_extractions(path: Path) -> dict[str, str]:
-    """The answers that stand beside outputs as ``extraction``, by item id, as MathVista's scorer has them."""
-    found = {}
-    for number, line in read_jsonl(path):
-        if (answer := line.get("extraction")) is not None:
+        if answer is not None:
             if not isinstance(answer, str):
                 raise VkitError(f"{path}:{number}: 'extraction' must be text; correct it, or leave it out")
-            found[record_id(line)] = answer
-    return found
+            extractions[name] = answer
+    return outputs, extractions
 
 
 def item_lines(marks: Iterable[Mark]) -> Iterable[dict[str, Any]]:

@@ -72,10 +72,11 @@ def run_study(
             found = rationales.get(variant.slug)
             made.add(plan, variant, found, problems, steps, base, progress=progress, tell=tell)
         scores = _score(plan, made.predictions, problems, steps)
-        comparison = _compare(plan, made.runs, steps)
+        measured = _digests(made.runs)
+        comparison = _compare(plan, made.runs, measured, steps)
         table = _build_table(plan, made, scores, comparison)
         write_json(out / "table.json", table)
-        _write_page(plan, made.runs, comparison, table, steps)
+        _write_page(plan, made.runs, measured, comparison, table, steps)
     return table
 
 
@@ -141,11 +142,12 @@ def _look_at_steps(plan: Plan, problems: Problems, look: Preview) -> None:
         scores = _score(plan, made.predictions, problems, look)
     if len(made.runs) < len(plan.variants):
         return
+    measured = _digests(made.runs)
     with suppress(NotDone):
-        comparison = _compare(plan, made.runs, look)
+        comparison = _compare(plan, made.runs, measured, look)
         if scores is not None:
             table = _build_table(plan, made, scores, comparison)
-            _write_page(plan, made.runs, comparison, table, look)
+            _write_page(plan, made.runs, measured, comparison, table, look)
 
 
 class _Made:
@@ -218,15 +220,23 @@ def _judge(judging: Judge, cache: Path) -> Any:
     from vkit.teacher.store import Prices
 
     cache.parent.mkdir(exist_ok=True)
-    prices = None
-    if judging.price_in is not None and judging.price_out is not None:
-        prices = Prices(judging.price_in, judging.price_out)
     return endpoint_judge(
-        cache, model=judging.model, base_url=judging.base_url, key_variable=judging.api_key_env, prices=prices
+        cache,
+        model=judging.model,
+        base_url=judging.base_url,
+        key_variable=judging.api_key_env,
+        prices=Prices.of(judging.price_in, judging.price_out),
     )
 
 
-def _compare(plan: Plan, runs: Mapping[str, Path], steps: Steps) -> dict[str, Any] | None:
+def _digests(runs: Mapping[str, Path]) -> dict[str, str]:
+    """Of what was measured, by variant; the files are large."""
+    return {name: file_digest(run / "items.jsonl") for name, run in runs.items()}
+
+
+def _compare(
+    plan: Plan, runs: Mapping[str, Path], measured: Mapping[str, str], steps: Steps
+) -> dict[str, Any] | None:
     """What the runs say of each other; None of one run alone."""
     if len(runs) < 2:
         return None
@@ -234,7 +244,7 @@ def _compare(plan: Plan, runs: Mapping[str, Path], steps: Steps) -> dict[str, An
         **asdict(plan.compare),
         "names": [variant.name for variant in plan.variants],
         "baseline": plan.variants[plan.baseline].slug,
-        "runs": {name: file_digest(run / "items.jsonl") for name, run in runs.items()},
+        "runs": dict(measured),
     }
 
     def work(place: Path) -> dict[str, Any]:
@@ -260,6 +270,7 @@ def _build_table(
 def _write_page(
     plan: Plan,
     runs: Mapping[str, Path],
+    measured: Mapping[str, str],
     comparison: dict[str, Any] | None,
     table: dict[str, Any],
     steps: Steps,
@@ -267,7 +278,7 @@ def _write_page(
     page = steps.out / "index.html"
     inputs = {
         "table": digest(table),
-        "runs": {name: file_digest(run / "items.jsonl") for name, run in runs.items()},
+        "runs": dict(measured),
     }
 
     def work(place: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from vkit.study.steps import Steps, digest, file_digest, model_digest
 if TYPE_CHECKING:
     from vkit.rationales.job import Job
     from vkit.teacher.asking import Ask
-    from vkit.teacher.store import Prices, ReplyStore
+    from vkit.teacher.store import ReplyStore
     from vkit.teacher.task import Settings, Task
 
 Tell = Callable[[str], None]
@@ -239,7 +239,7 @@ def _ask(
     from vkit.rationales.job import prepare
     from vkit.rationales.output import gather, summarise, write_rationales
     from vkit.teacher.asking import ask_all
-    from vkit.teacher.store import ReplyStore
+    from vkit.teacher.store import Prices, ReplyStore
     from vkit.teacher.task import Settings
 
     settings = Settings(
@@ -249,7 +249,9 @@ def _ask(
     job = prepare(problems.train, kind, settings)
     _refuse_unfit(job)
     (steps.out / "teacher").mkdir(exist_ok=True)
-    with ReplyStore(steps.out / "teacher" / "store.jsonl", _prices(teacher)) as store:
+    with ReplyStore(
+        steps.out / "teacher" / "store.jsonl", Prices.of(teacher.price_in, teacher.price_out)
+    ) as store:
         stopped = None
         for _ in range(2):  # the second time for what failed by the endpoint's fault
             if stopped is None and (left := _unanswered(job, store)):
@@ -327,14 +329,6 @@ def _refuse_unfit(job: Job) -> None:
         raise VkitError(
             f"rationales/{job.kind}: no problem can be asked ({reason.strip()}); check data: train"
         )
-
-
-def _prices(teacher: Teacher) -> Prices | None:
-    from vkit.teacher.store import Prices
-
-    if teacher.price_in is None or teacher.price_out is None:
-        return None
-    return Prices(teacher.price_in, teacher.price_out)
 
 
 def _bar(total: int, name: str, progress: bool) -> Any:

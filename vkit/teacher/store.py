@@ -35,6 +35,11 @@ class Prices:
     input_usd: float
     output_usd: float
 
+    @classmethod
+    def of(cls, input_usd: float | None, output_usd: float | None) -> Prices | None:
+        """None where a price is not known."""
+        return None if input_usd is None or output_usd is None else cls(input_usd, output_usd)
+
     def cost_usd(self, input_tokens: int, output_tokens: int) -> float:
         return (input_tokens * self.input_usd + output_tokens * self.output_usd) / _PER
 
